@@ -1,0 +1,33 @@
+//! Time as an argument: everything that decides by the clock is handed one, so tests can hold it still.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Milliseconds since the epoch, the unit of every time in the tables.
+pub type Millis = i64;
+
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Millis;
+}
+
+/// The clock of the machine.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Millis {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| millis(since))
+    }
+}
+
+pub type SharedClock = Arc<dyn Clock>;
+
+pub fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// How long from `now` until `then`; zero if it has passed.
+pub fn until(now: Millis, then: Millis) -> Duration {
+    Duration::from_millis(u64::try_from(then.saturating_sub(now)).unwrap_or(0))
+}

@@ -1,0 +1,256 @@
+//! The environment, read once into typed settings. Every fault is reported together and no value of a secret is shown.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use reqwest::Url;
+
+use crate::{
+    secrets::{Secret, SecretSource},
+    webhook::{SigningSecrets, Tolerance},
+};
+
+/// Looks a variable up. A parameter, so that tests and the local machine need no process environment.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[derive(Clone, Debug)]
+pub struct ReceiverSettings {
+    pub deliveries_table: String,
+    pub signing: SecretSource,
+    pub tolerance: Tolerance,
+    pub max_body_bytes: usize,
+    /// Whether the tables are on this machine, the only place where a development secret counts.
+    pub local: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ArchiverSettings {
+    pub deliveries_table: String,
+    pub jobs_table: String,
+    pub bucket: String,
+    pub api_key: SecretSource,
+    pub gemini_base_url: Url,
+    pub max_inline_bytes: u64,
+}
+
+/// Everything that is wrong with the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings are not usable: {}", self.problems.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl ReceiverSettings {
+    pub fn read(lookup: Lookup) -> Result<Self, ConfigError> {
+        let mut read = Reader { lookup, problems: Vec::new() };
+        let local = read.tables_are_local();
+        let settings = Self {
+            deliveries_table: read.required("DELIVERIES_TABLE"),
+            signing: read.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID"),
+            tolerance: Tolerance {
+                past_seconds: read.number("WEBHOOK_TOLERANCE_SECONDS", 300, 1..=29 * 86_400),
+                future_seconds: read.number("WEBHOOK_FUTURE_TOLERANCE_SECONDS", 300, 1..=86_400),
+            },
+            max_body_bytes: read.number("MAX_BODY_BYTES", 64 * 1024, 1..=256 * 1024),
+            local,
+        };
+        if let SecretSource::Given(secret) = &settings.signing
+            && !secret.expose().is_empty()
+            && let Err(why) = parse_signing(secret, local)
+        {
+            read.problems.push(format!("WEBHOOK_SECRET {why}"));
+        }
+        read.finish(settings)
+    }
+}
+
+impl ArchiverSettings {
+    pub fn read(lookup: Lookup) -> Result<Self, ConfigError> {
+        let mut read = Reader { lookup, problems: Vec::new() };
+        let settings = Self {
+            deliveries_table: read.required("DELIVERIES_TABLE"),
+            jobs_table: read.required("JOBS_TABLE"),
+            bucket: read.required("BUCKET"),
+            api_key: read.secret("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID"),
+            gemini_base_url: read.base_url("GEMINI_BASE_URL", "https://generativelanguage.googleapis.com"),
+            max_inline_bytes: read.number("MAX_INLINE_BYTES", 400 * 1024 * 1024, 1..=8 * 1024 * 1024 * 1024),
+        };
+        read.finish(settings)
+    }
+}
+
+fn parse_signing(secret: &Secret, local: bool) -> Result<(), String> {
+    if secret.expose().trim() == crate::secrets::PLACEHOLDER {
+        return Ok(());
+    }
+    SigningSecrets::parse(secret.expose())?.check_place(local)
+}
+
+struct Reader<'a> {
+    lookup: Lookup<'a>,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn finish<T>(self, settings: T) -> Result<T, ConfigError> {
+        if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems: self.problems }) }
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn required(&mut self, name: &str) -> String {
+        self.get(name).unwrap_or_else(|| {
+            self.problems.push(format!("{name} is not set"));
+            String::new()
+        })
+    }
+
+    fn number<T>(&mut self, name: &str, default: T, range: std::ops::RangeInclusive<T>) -> T
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        let Some(text) = self.get(name) else { return default };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                self.problems.push(format!("{name} must be a whole number from {least} to {most}, not {text:?}"));
+                default
+            }
+        }
+    }
+
+    /// A secret is given as it is or by the id of a stored one: one of the two.
+    fn secret(&mut self, value: &str, id: &str) -> SecretSource {
+        match (self.get(value), self.get(id)) {
+            (Some(secret), None) => SecretSource::Given(Secret::new(secret)),
+            (None, Some(id)) => SecretSource::Stored(id),
+            (given, _) => {
+                let fault = if given.is_some() { "only one of them may be" } else { "one of them must be" };
+                self.problems.push(format!("{value} and {id}: {fault} set"));
+                SecretSource::Given(Secret::new(""))
+            }
+        }
+    }
+
+    fn base_url(&mut self, name: &str, default: &'static str) -> Url {
+        let text = self.get(name).unwrap_or_else(|| default.to_owned());
+        match base_url(&text) {
+            Ok(url) => url,
+            Err(why) => {
+                self.problems.push(format!("{name} {why}, not {text:?}"));
+                Url::from_str(default).unwrap_or_else(|_| unreachable!("the default is a URL"))
+            }
+        }
+    }
+
+    fn tables_are_local(&self) -> bool {
+        self.get("AWS_ENDPOINT_URL_DYNAMODB")
+            .or_else(|| self.get("AWS_ENDPOINT_URL"))
+            .and_then(|url| Url::from_str(&url).ok())
+            .is_some_and(|url| is_loopback(&url))
+    }
+}
+
+/// A server's address: https, or plain http on this machine, and no path of its own.
+pub fn base_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::from_str(text).map_err(|_| "must be a URL")?;
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+    if !safe {
+        return Err("must begin with https:// (plain http only on this machine)");
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || url.password().is_some() {
+        return Err("must be a base without path, version or query");
+    }
+    Ok(url)
+}
+
+pub fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn lookup(pairs: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        let map: HashMap<String, String> = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        move |name| map.get(name).cloned()
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let error = ReceiverSettings::read(&lookup(&[
+            ("WEBHOOK_SECRET", "whsec_no!base64"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "5 minutes"),
+            ("MAX_BODY_BYTES", "0"),
+        ]))
+        .unwrap_err();
+        let text = error.to_string();
+        for name in ["DELIVERIES_TABLE", "WEBHOOK_SECRET", "WEBHOOK_TOLERANCE_SECONDS", "MAX_BODY_BYTES"] {
+            assert!(text.contains(name), "{name} is missing in: {text}");
+        }
+        assert!(!text.contains("no!base64"), "a secret is shown in: {text}");
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let settings =
+            ReceiverSettings::read(&lookup(&[("DELIVERIES_TABLE", "d"), ("WEBHOOK_SECRET", SECRET)])).unwrap();
+        assert_eq!(settings.tolerance, Tolerance { past_seconds: 300, future_seconds: 300 });
+        assert_eq!(settings.max_body_bytes, 65_536);
+        assert!(!settings.local);
+    }
+
+    #[test]
+    fn the_archiver_names_each_missing_setting() {
+        let error = ArchiverSettings::read(&lookup(&[("GEMINI_BASE_URL", "http://example.com")])).unwrap_err();
+        let text = error.to_string();
+        for name in ["DELIVERIES_TABLE", "JOBS_TABLE", "BUCKET", "GEMINI_API_KEY", "GEMINI_BASE_URL"] {
+            assert!(text.contains(name), "{name} is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_given_twice_is_a_fault() {
+        let error = ReceiverSettings::read(&lookup(&[
+            ("DELIVERIES_TABLE", "d"),
+            ("WEBHOOK_SECRET", SECRET),
+            ("WEBHOOK_SECRET_ID", "id"),
+        ]))
+        .unwrap_err();
+        assert_eq!(error.problems, ["WEBHOOK_SECRET and WEBHOOK_SECRET_ID: only one of them may be set"]);
+    }
+
+    #[test]
+    fn a_development_secret_counts_only_beside_local_tables() {
+        let dev = crate::webhook::SigningSecrets::development();
+        let pairs = [("DELIVERIES_TABLE", "d"), ("WEBHOOK_SECRET", dev.expose())];
+        let text = ReceiverSettings::read(&lookup(&pairs)).unwrap_err().to_string();
+        assert!(text.contains("development secret"), "{text}");
+        for endpoint in ["http://127.0.0.1:4000", "http://localhost:1", "http://[::1]:9"] {
+            let pairs = [pairs[0], pairs[1], ("AWS_ENDPOINT_URL_DYNAMODB", endpoint)];
+            assert!(ReceiverSettings::read(&lookup(&pairs)).unwrap().local);
+        }
+        let far = [pairs[0], pairs[1], ("AWS_ENDPOINT_URL_DYNAMODB", "https://127.0.0.1.example.com")];
+        assert!(ReceiverSettings::read(&lookup(&far)).is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! Conditions and writes as data: told once, used as a DynamoDB expression and as a pure function of a row.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+/// A row as DynamoDB has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// What must hold of a row. Values whose name begins with `:` are bound when the condition is used.
+#[derive(Debug)]
+pub enum Condition {
+    Is(&'static str, &'static str),
+    Exists(&'static str),
+    Absent(&'static str),
+    Number(&'static str, Order, &'static str),
+    All(&'static [Condition]),
+    Any(&'static [Condition]),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    Below,
+    AtMost,
+    Equal,
+    AtLeast,
+    Above,
+}
+
+impl Order {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Below => "<",
+            Self::AtMost => "<=",
+            Self::Equal => "=",
+            Self::AtLeast => ">=",
+            Self::Above => ">",
+        }
+    }
+
+    fn holds(self, left: i64, right: i64) -> bool {
+        match self {
+            Self::Below => left < right,
+            Self::AtMost => left <= right,
+            Self::Equal => left == right,
+            Self::AtLeast => left >= right,
+            Self::Above => left > right,
+        }
+    }
+}
+
+/// One change to a row.
+#[derive(Debug)]
+pub enum Write {
+    Word(&'static str, &'static str),
+    Zero(&'static str),
+    Set(&'static str, &'static str),
+    /// Set where a value is bound, and left alone where none is.
+    Maybe(&'static str, &'static str),
+    Increment(&'static str),
+    /// Adds the bound string set to the one that is there.
+    Union(&'static str, &'static str),
+    Remove(&'static str),
+}
+
+/// A named change of a row and the condition under which it may happen.
+#[derive(Debug)]
+pub struct Transition {
+    pub name: &'static str,
+    pub when: Condition,
+    pub writes: &'static [Write],
+}
+
+/// The values that a transition is used with.
+#[derive(Clone, Debug, Default)]
+pub struct Binds(HashMap<&'static str, AttributeValue>);
+
+impl Binds {
+    #[must_use]
+    pub fn number(mut self, name: &'static str, value: i64) -> Self {
+        self.0.insert(name, AttributeValue::N(value.to_string()));
+        self
+    }
+
+    #[must_use]
+    pub fn text(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.insert(name, AttributeValue::S(value.into()));
+        self
+    }
+
+    #[must_use]
+    pub fn value(mut self, name: &'static str, value: Option<AttributeValue>) -> Self {
+        if let Some(value) = value {
+            self.0.insert(name, value);
+        }
+        self
+    }
+
+    fn get(&self, name: &str) -> Option<&AttributeValue> {
+        self.0.get(name)
+    }
+}
+
+/// A transition in DynamoDB's language, with the names and values it uses and no others.
+#[derive(Clone, Debug, Default)]
+pub struct Expression {
+    pub condition: String,
+    pub update: String,
+    pub names: HashMap<String, String>,
+    pub values: HashMap<String, AttributeValue>,
+}
+
+impl Transition {
+    pub fn expression(&self, binds: &Binds) -> Expression {
+        let mut expression = Expression::default();
+        expression.condition = expression.tell(&self.when, binds);
+        expression.update = expression.change(self.writes, binds);
+        expression
+    }
+
+    /// Whether DynamoDB would let this happen to the row. A row that is not there is an empty one.
+    pub fn allows(&self, row: &Item, binds: &Binds) -> bool {
+        holds(&self.when, row, binds)
+    }
+
+    /// The row after the transition, which its condition is not asked about.
+    pub fn apply(&self, row: &Item, binds: &Binds) -> Item {
+        let mut row = row.clone();
+        for write in self.writes {
+            change(&mut row, write, binds);
+        }
+        row
+    }
+}
+
+impl Expression {
+    fn name(&mut self, attribute: &str) -> String {
+        let name = format!("#{attribute}");
+        self.names.insert(name.clone(), attribute.to_owned());
+        name
+    }
+
+    fn bound(&mut self, name: &str, binds: &Binds) -> String {
+        if let Some(value) = binds.get(name) {
+            self.values.insert(name.to_owned(), value.clone());
+        }
+        name.to_owned()
+    }
+
+    fn word(&mut self, word: &str) -> String {
+        let name = format!(":is_{word}");
+        self.values.insert(name.clone(), AttributeValue::S(word.to_owned()));
+        name
+    }
+
+    fn tell(&mut self, condition: &Condition, binds: &Binds) -> String {
+        match condition {
+            Condition::Is(attribute, word) => format!("{} = {}", self.name(attribute), self.word(word)),
+            Condition::Exists(attribute) => format!("attribute_exists({})", self.name(attribute)),
+            Condition::Absent(attribute) => format!("attribute_not_exists({})", self.name(attribute)),
+            Condition::Number(attribute, order, bind) => {
+                format!("{} {} {}", self.name(attribute), order.sign(), self.bound(bind, binds))
+            }
+            Condition::All(parts) => self.join(parts, " AND ", binds),
+            Condition::Any(parts) => self.join(parts, " OR ", binds),
+        }
+    }
+
+    fn join(&mut self, parts: &[Condition], word: &str, binds: &Binds) -> String {
+        let parts: Vec<String> = parts.iter().map(|part| self.tell(part, binds)).collect();
+        format!("({})", parts.join(word))
+    }
+
+    fn change(&mut self, writes: &[Write], binds: &Binds) -> String {
+        let (mut set, mut add, mut remove) = (Vec::new(), Vec::new(), Vec::new());
+        for write in writes {
+            match write {
+                Write::Word(attribute, word) => set.push(format!("{} = {}", self.name(attribute), self.word(word))),
+                Write::Zero(attribute) => {
+                    self.values.insert(":zero".to_owned(), AttributeValue::N("0".to_owned()));
+                    set.push(format!("{} = :zero", self.name(attribute)));
+                }
+                Write::Maybe(_, bind) if binds.get(bind).is_none() => {}
+                Write::Set(attribute, bind) | Write::Maybe(attribute, bind) => {
+                    set.push(format!("{} = {}", self.name(attribute), self.bound(bind, binds)));
+                }
+                Write::Increment(attribute) => {
+                    self.values.insert(":one".to_owned(), AttributeValue::N("1".to_owned()));
+                    add.push(format!("{} :one", self.name(attribute)));
+                }
+                Write::Union(attribute, bind) => {
+                    add.push(format!("{} {}", self.name(attribute), self.bound(bind, binds)));
+                }
+                Write::Remove(attribute) => remove.push(self.name(attribute)),
+            }
+        }
+        let clauses = [("SET", set), ("ADD", add), ("REMOVE", remove)];
+        let told = clauses.iter().filter(|(_, parts)| !parts.is_empty());
+        told.map(|(clause, parts)| format!("{clause} {}", parts.join(", "))).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn holds(condition: &Condition, row: &Item, binds: &Binds) -> bool {
+    match condition {
+        Condition::Is(attribute, word) => text(row, attribute) == Some(*word),
+        Condition::Exists(attribute) => row.contains_key(*attribute),
+        Condition::Absent(attribute) => !row.contains_key(*attribute),
+        Condition::Number(attribute, order, bind) => {
+            match (row.get(*attribute).and_then(as_number), binds.get(bind).and_then(as_number)) {
+                (Some(left), Some(right)) => order.holds(left, right),
+                _ => false,
+            }
+        }
+        Condition::All(parts) => parts.iter().all(|part| holds(part, row, binds)),
+        Condition::Any(parts) => parts.iter().any(|part| holds(part, row, binds)),
+    }
+}
+
+fn change(row: &mut Item, write: &Write, binds: &Binds) {
+    match write {
+        Write::Word(attribute, word) => {
+            row.insert((*attribute).to_owned(), AttributeValue::S((*word).to_owned()));
+        }
+        Write::Zero(attribute) => {
+            row.insert((*attribute).to_owned(), AttributeValue::N("0".to_owned()));
+        }
+        Write::Set(attribute, bind) | Write::Maybe(attribute, bind) => {
+            if let Some(value) = binds.get(bind) {
+                row.insert((*attribute).to_owned(), value.clone());
+            }
+        }
+        Write::Increment(attribute) => {
+            let sum = number(row, attribute).unwrap_or(0) + 1;
+            row.insert((*attribute).to_owned(), AttributeValue::N(sum.to_string()));
+        }
+        Write::Union(attribute, bind) => {
+            let mut all = row.get(*attribute).and_then(|set| set.as_ss().ok().cloned()).unwrap_or_default();
+            for member in binds.get(bind).and_then(|set| set.as_ss().ok()).into_iter().flatten() {
+                if !all.contains(member) {
+                    all.push(member.clone());
+                }
+            }
+            row.insert((*attribute).to_owned(), AttributeValue::Ss(all));
+        }
+        Write::Remove(attribute) => {
+            row.remove(*attribute);
+        }
+    }
+}
+
+fn as_number(value: &AttributeValue) -> Option<i64> {
+    value.as_n().ok()?.parse().ok()
+}
+
+/// A number of a row.
+pub fn number(row: &Item, attribute: &str) -> Option<i64> {
+    row.get(attribute).and_then(as_number)
+}
+
+/// A text of a row.
+pub fn text<'a>(row: &'a Item, attribute: &str) -> Option<&'a str> {
+    row.get(attribute).and_then(|value| value.as_s().ok()).map(String::as_str)
+}

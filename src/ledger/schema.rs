@@ -1,0 +1,78 @@
+//! The shape of the two tables: names of attributes, keys, index, stream and TTL.
+//!
+//! The local machine makes its tables from here, and a test holds the template to it.
+
+/// The version of a row's shape. Code reads its own and the one before.
+pub const SCHEMA: i64 = 1;
+
+pub mod attr {
+    pub const WEBHOOK_ID: &str = "webhook_id";
+    pub const STATE: &str = "state";
+    pub const OUTCOME: &str = "outcome";
+    pub const BODY: &str = "body";
+    pub const EVENT_TYPE: &str = "event_type";
+    pub const EVENT_TIME: &str = "event_time";
+    pub const RECEIVED_AT: &str = "received_at";
+    pub const JOB_HINT: &str = "job_hint";
+    pub const JOB_ID: &str = "job_id";
+    pub const SCHEME: &str = "scheme";
+    pub const KEY_ID: &str = "key_id";
+    pub const TRUST: &str = "trust";
+    pub const RECEIPT: &str = "receipt";
+    pub const BODY_SHA256: &str = "body_sha256";
+    pub const ATTEMPT: &str = "attempt";
+    pub const CRASHES: &str = "crashes";
+    pub const GIVE_UP_AT: &str = "give_up_at";
+    pub const LEASE_UNTIL: &str = "lease_until";
+    pub const HOLDER: &str = "holder";
+    pub const OPEN: &str = "open";
+    pub const DUE_AT: &str = "due_at";
+    pub const LAST_ERROR: &str = "last_error";
+    pub const SCHEMA: &str = "schema";
+    pub const EXPIRES_AT: &str = "expires_at";
+
+    pub const ENDED_BY: &str = "ended_by";
+    pub const ENDED_AT: &str = "ended_at";
+    pub const WATCH_UNTIL: &str = "watch_until";
+    /// The ids of the deliveries that told of a job, a string set.
+    pub const DELIVERIES: &str = "deliveries";
+    pub const KIND: &str = "kind";
+    pub const USER_METADATA: &str = "user_metadata";
+    pub const MODEL: &str = "model";
+    pub const DISPLAY_NAME: &str = "display_name";
+    pub const OUTPUTS: &str = "outputs";
+    pub const SUMMARY: &str = "summary";
+    pub const ERROR: &str = "error";
+}
+
+/// Open rows are spread over this many values of `open`: one index partition takes 1,000 writes a second.
+pub const SHARDS: u8 = 8;
+
+pub struct Table {
+    pub key: &'static str,
+    pub index: Option<Index>,
+    pub ttl: Option<&'static str>,
+    /// Whether the table has a stream of new images.
+    pub stream: bool,
+}
+
+pub struct Index {
+    pub name: &'static str,
+    pub hash: &'static str,
+    /// A number.
+    pub range: &'static str,
+    pub includes: &'static [&'static str],
+}
+
+pub const DELIVERIES: Table = Table {
+    key: attr::WEBHOOK_ID,
+    index: Some(DUE),
+    ttl: Some(attr::EXPIRES_AT),
+    stream: true,
+};
+
+/// The rows that have not ended, by when a sweep looks at them next.
+pub const DUE: Index =
+    Index { name: "due", hash: attr::OPEN, range: attr::DUE_AT, includes: &[attr::RECEIVED_AT] };
+
+pub const JOBS: Table = Table { key: attr::JOB_ID, index: None, ttl: None, stream: false };

@@ -1,0 +1,116 @@
+//! What an event says, read leniently: anything signed is kept, whether or not it is understood.
+
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use serde_json::{Map, Value};
+
+use crate::clock::Millis;
+
+/// Which kind of job an event tells of; anything else is recorded and left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    Batch,
+    Interaction,
+    Video,
+    Unknown,
+}
+
+/// An event's content. It says where to look and is never trusted for more.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Event {
+    /// As sent, for example `batch.succeeded`.
+    pub event_type: Option<String>,
+    /// When it happened, in the sender's words.
+    pub time: Option<Millis>,
+    /// The job in the event's own spelling.
+    pub job_hint: Option<String>,
+    pub user_metadata: Option<Map<String, Value>>,
+    /// Whether the body was a JSON object at all.
+    pub is_json: bool,
+}
+
+impl Event {
+    pub fn parse(body: &[u8]) -> Self {
+        let Ok(Value::Object(event)) = serde_json::from_slice(body) else { return Self::default() };
+        let data = event.get("data").and_then(Value::as_object);
+        let in_data = |name: &str| data.and_then(|data| data.get(name));
+        let metadata = ["user_metadata", "userMetadata"]
+            .into_iter()
+            .find_map(|name| event.get(name).or_else(|| in_data(name)))
+            .and_then(Value::as_object);
+        Self {
+            event_type: text(event.get("type")),
+            time: event.get("timestamp").and_then(time),
+            job_hint: text(in_data("id")).filter(|id| !id.is_empty()),
+            user_metadata: metadata.cloned(),
+            is_json: true,
+        }
+    }
+
+    pub fn kind(&self) -> EventKind {
+        self.event_type.as_deref().map_or(EventKind::Unknown, kind_of)
+    }
+
+    /// Whether the event says that the job has ended. All do, but one.
+    pub fn tells_of_an_end(&self) -> bool {
+        self.event_type.as_deref() != Some("interaction.requires_action")
+    }
+}
+
+/// Types of one family are handled alike, also those that Gemini has yet to invent.
+fn kind_of(event_type: &str) -> EventKind {
+    match event_type.split_once('.').map(|(family, _)| family) {
+        Some("batch") => EventKind::Batch,
+        Some("interaction") => EventKind::Interaction,
+        Some("video") => EventKind::Video,
+        _ => EventKind::Unknown,
+    }
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).map(str::to_owned)
+}
+
+/// RFC 3339 as documented; seconds as a number are tolerated.
+fn time(value: &Value) -> Option<Millis> {
+    match value {
+        Value::String(text) => DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset).ok()?.to_millis().ok(),
+        Value::Number(seconds) => seconds.as_i64()?.checked_mul(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_documented_envelope() {
+        let event = Event::parse(
+            br#"{"type":"batch.succeeded","version":"v1","timestamp":"2026-01-22T12:00:00Z",
+                "data":{"id":"batch_123456","output_file_uri":"gs://b/o"}}"#,
+        );
+        assert_eq!(event.kind(), EventKind::Batch);
+        assert_eq!(event.time, Some(1_769_083_200_000));
+        assert_eq!(event.job_hint.as_deref(), Some("batch_123456"));
+    }
+
+    #[test]
+    fn nothing_signed_is_too_odd_to_read() {
+        let deep = "[".repeat(100_000);
+        for body in [&b""[..], b"[]", b"{", b"\xff\xfe", b"null", b"{\"data\":[]}", deep.as_bytes()] {
+            let event = Event::parse(body);
+            assert_eq!((event.kind(), event.job_hint), (EventKind::Unknown, None));
+        }
+    }
+
+    #[test]
+    fn metadata_is_found_in_either_place() {
+        for body in [
+            r#"{"type":"batch.succeeded","user_metadata":{"a":1},"data":{"id":"b"}}"#,
+            r#"{"type":"batch.succeeded","data":{"id":"b","user_metadata":{"a":1}}}"#,
+            r#"{"type":"batch.succeeded","data":{"id":"b","userMetadata":{"a":1}}}"#,
+        ] {
+            assert_eq!(Event::parse(body.as_bytes()).user_metadata.unwrap()["a"], 1, "{body}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The three headers of a delivery, taken as they came. Nothing here is trusted yet.
+
+use bytes::Bytes;
+use lambda_http::http::HeaderMap;
+
+use super::Refusal;
+
+const LONGEST_ID: usize = 256;
+
+/// A delivery as it arrived: complete in form, proved in nothing.
+#[derive(Clone, Debug)]
+pub struct Unverified {
+    id: String,
+    timestamp: String,
+    signature: String,
+    body: Bytes,
+}
+
+impl Unverified {
+    pub fn new(headers: &HeaderMap, body: Bytes) -> Result<Self, Refusal> {
+        let id = single(headers, "webhook-id").map_err(|fault| fault.unwrap_or(Refusal::BadId))?;
+        let timestamp =
+            single(headers, "webhook-timestamp").map_err(|fault| fault.unwrap_or(Refusal::BadTimestamp))?;
+        let signature = single(headers, "webhook-signature")
+            .map_err(|fault| fault.unwrap_or(Refusal::NoSupportedSignature))?;
+        if id.len() > LONGEST_ID || !id.bytes().all(is_id_byte) {
+            return Err(Refusal::BadId);
+        }
+        Ok(Self { id: id.into(), timestamp: timestamp.into(), signature: signature.into(), body })
+    }
+
+    /// Seconds since the epoch: decimal digits, nothing else.
+    pub(super) fn timestamp(&self) -> Result<i64, Refusal> {
+        let digits = self.timestamp.trim();
+        if digits.is_empty() || digits.len() > 12 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refusal::BadTimestamp);
+        }
+        digits.parse().map_err(|_| Refusal::BadTimestamp)
+    }
+
+    pub(super) fn signature(&self) -> &str {
+        &self.signature
+    }
+
+    /// What is signed, in pieces: the header texts as received and the raw body.
+    pub(super) fn signed_parts(&self) -> [&[u8]; 5] {
+        [self.id.as_bytes(), b".", self.timestamp.as_bytes(), b".", &self.body]
+    }
+
+    pub(super) fn into_parts(self) -> (String, Bytes) {
+        (self.id, self.body)
+    }
+}
+
+/// `~` marks keys of our own making and a comma is how a front door joins two headers of one name.
+fn is_id_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'~' && byte != b','
+}
+
+/// The one value of a header. `Err(None)` where it is there, but no text or not alone.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Option<Refusal>> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().ok_or(Some(Refusal::MissingHeader))?;
+    if values.next().is_some() {
+        return Err(None);
+    }
+    let text = value.to_str().map_err(|_| None)?;
+    if text.trim().is_empty() { Err(Some(Refusal::MissingHeader)) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+        }
+        map
+    }
+
+    fn refusal(id: &[u8]) -> Option<Refusal> {
+        let map = headers(&[("webhook-id", id), ("webhook-timestamp", b"1"), ("webhook-signature", b"v1,x")]);
+        Unverified::new(&map, Bytes::new()).err()
+    }
+
+    #[test]
+    fn ids_that_could_choose_another_key_are_refused() {
+        assert_eq!(refusal(b"msg_1"), None);
+        assert_eq!(refusal(b"msg.1"), None);
+        for id in [&b"msg~1"[..], b"v1a~msg", b"a,b", b"a b", "é".as_bytes(), b"\xff", &[b'a'; 257]] {
+            assert_eq!(refusal(id), Some(Refusal::BadId), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_sent_twice_is_refused() {
+        let map = headers(&[
+            ("webhook-id", b"a"),
+            ("webhook-id", b"b"),
+            ("webhook-timestamp", b"1"),
+            ("webhook-signature", b"v1,x"),
+        ]);
+        assert_eq!(Unverified::new(&map, Bytes::new()).err(), Some(Refusal::BadId));
+    }
+
+    #[test]
+    fn timestamps_are_digits_and_nothing_else() {
+        for (text, seconds) in [
+            ("1779999995", Ok(1_779_999_995)),
+            ("01779999995", Ok(1_779_999_995)),
+            (" 5 ", Ok(5)),
+            ("999999999999", Ok(999_999_999_999)),
+            ("9999999999999", Err(Refusal::BadTimestamp)),
+            ("-0", Err(Refusal::BadTimestamp)),
+            ("+1", Err(Refusal::BadTimestamp)),
+            ("1e9", Err(Refusal::BadTimestamp)),
+            ("1,2", Err(Refusal::BadTimestamp)),
+        ] {
+            let map = headers(&[
+                ("webhook-id", b"a"),
+                ("webhook-timestamp", text.as_bytes()),
+                ("webhook-signature", b"v1,x"),
+            ]);
+            assert_eq!(Unverified::new(&map, Bytes::new()).unwrap().timestamp(), seconds, "{text:?}");
+        }
+    }
+}

@@ -126,7 +126,8 @@ impl Reader<'_> {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let (least, most) = (range.start(), range.end());
-                self.problems.push(format!("{name} must be a whole number from {least} to {most}, not {text:?}"));
+                self.problems
+                    .push(format!("{name} must be a whole number from {least} to {most}, not {text:?}"));
                 default
             }
         }
@@ -214,7 +215,8 @@ mod tests {
     #[test]
     fn defaults_are_the_documented_ones() {
         let settings =
-            ReceiverSettings::read(&lookup(&[("DELIVERIES_TABLE", "d"), ("WEBHOOK_SECRET", SECRET)])).unwrap();
+            ReceiverSettings::read(&lookup(&[("DELIVERIES_TABLE", "d"), ("WEBHOOK_SECRET", SECRET)]))
+                .unwrap();
         assert_eq!(settings.tolerance, Tolerance { past_seconds: 300, future_seconds: 300 });
         assert_eq!(settings.max_body_bytes, 65_536);
         assert!(!settings.local);
@@ -222,7 +224,8 @@ mod tests {
 
     #[test]
     fn the_archiver_names_each_missing_setting() {
-        let error = ArchiverSettings::read(&lookup(&[("GEMINI_BASE_URL", "http://example.com")])).unwrap_err();
+        let error =
+            ArchiverSettings::read(&lookup(&[("GEMINI_BASE_URL", "http://example.com")])).unwrap_err();
         let text = error.to_string();
         for name in ["DELIVERIES_TABLE", "JOBS_TABLE", "BUCKET", "GEMINI_API_KEY", "GEMINI_BASE_URL"] {
             assert!(text.contains(name), "{name} is missing in: {text}");

@@ -99,9 +99,13 @@ impl<T> SecretStore<T> {
         match &self.source {
             SecretSource::Given(secret) => self.parse("in the environment", secret),
             SecretSource::Stored(id) => {
-                let value = self.client.get_secret_value().secret_id(id).send().await.map_err(|error| {
-                    SecretError::Unavailable(id.clone(), crate::aws::explain(&error))
-                })?;
+                let value = self
+                    .client
+                    .get_secret_value()
+                    .secret_id(id)
+                    .send()
+                    .await
+                    .map_err(|error| SecretError::Unavailable(id.clone(), crate::aws::explain(&error)))?;
                 let text = Secret::new(value.secret_string().unwrap_or_default());
                 self.parse(id, &text)
             }

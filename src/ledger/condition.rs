@@ -175,7 +175,9 @@ impl Expression {
         let (mut set, mut add, mut remove) = (Vec::new(), Vec::new(), Vec::new());
         for write in writes {
             match write {
-                Write::Word(attribute, word) => set.push(format!("{} = {}", self.name(attribute), self.word(word))),
+                Write::Word(attribute, word) => {
+                    set.push(format!("{} = {}", self.name(attribute), self.word(word)))
+                }
                 Write::Zero(attribute) => {
                     self.values.insert(":zero".to_owned(), AttributeValue::N("0".to_owned()));
                     set.push(format!("{} = :zero", self.name(attribute)));

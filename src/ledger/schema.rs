@@ -64,12 +64,8 @@ pub struct Index {
     pub includes: &'static [&'static str],
 }
 
-pub const DELIVERIES: Table = Table {
-    key: attr::WEBHOOK_ID,
-    index: Some(DUE),
-    ttl: Some(attr::EXPIRES_AT),
-    stream: true,
-};
+pub const DELIVERIES: Table =
+    Table { key: attr::WEBHOOK_ID, index: Some(DUE), ttl: Some(attr::EXPIRES_AT), stream: true };
 
 /// The rows that have not ended, by when a sweep looks at them next.
 pub const DUE: Index =

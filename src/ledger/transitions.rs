@@ -53,8 +53,13 @@ pub const TAKE_OVER: Transition = Transition {
     ],
 };
 
-const END_IN_FAILURE: &[Write] =
-    &[Word(STATE, "failed"), Set(LAST_ERROR, ":last_error"), Remove(OPEN), Remove(DUE_AT), Remove(LEASE_UNTIL)];
+const END_IN_FAILURE: &[Write] = &[
+    Word(STATE, "failed"),
+    Set(LAST_ERROR, ":last_error"),
+    Remove(OPEN),
+    Remove(DUE_AT),
+    Remove(LEASE_UNTIL),
+];
 
 pub const GIVE_UP: Transition = Transition {
     name: "give up",
@@ -80,7 +85,12 @@ pub const FAIL: Transition = Transition { name: "fail", when: MINE, writes: END_
 pub const COMMIT_TO_ANNOUNCE: Transition = Transition {
     name: "commit",
     when: MINE_UNCOMMITTED,
-    writes: &[Set(OUTCOME, ":outcome"), Set(JOB_ID, ":job_id"), Zero(CRASHES), Set(GIVE_UP_AT, ":give_up_at")],
+    writes: &[
+        Set(OUTCOME, ":outcome"),
+        Set(JOB_ID, ":job_id"),
+        Zero(CRASHES),
+        Set(GIVE_UP_AT, ":give_up_at"),
+    ],
 };
 
 /// Without an event bus a commit is the end of the row.

@@ -14,6 +14,18 @@ pub enum EventKind {
     Unknown,
 }
 
+impl EventKind {
+    /// Types of one family are handled alike, also those that Gemini has yet to invent.
+    pub fn of(event_type: Option<&str>) -> Self {
+        match event_type.and_then(|name| name.split_once('.')).map(|(family, _)| family) {
+            Some("batch") => Self::Batch,
+            Some("interaction") => Self::Interaction,
+            Some("video") => Self::Video,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// An event's content. It says where to look and is never trusted for more.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
@@ -47,22 +59,12 @@ impl Event {
     }
 
     pub fn kind(&self) -> EventKind {
-        self.event_type.as_deref().map_or(EventKind::Unknown, kind_of)
+        EventKind::of(self.event_type.as_deref())
     }
 
     /// Whether the event says that the job has ended. All do, but one.
     pub fn tells_of_an_end(&self) -> bool {
         self.event_type.as_deref() != Some("interaction.requires_action")
-    }
-}
-
-/// Types of one family are handled alike, also those that Gemini has yet to invent.
-fn kind_of(event_type: &str) -> EventKind {
-    match event_type.split_once('.').map(|(family, _)| family) {
-        Some("batch") => EventKind::Batch,
-        Some("interaction") => EventKind::Interaction,
-        Some("video") => EventKind::Video,
-        _ => EventKind::Unknown,
     }
 }
 
@@ -73,7 +75,9 @@ fn text(value: Option<&Value>) -> Option<String> {
 /// RFC 3339 as documented; seconds as a number are tolerated.
 fn time(value: &Value) -> Option<Millis> {
     match value {
-        Value::String(text) => DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset).ok()?.to_millis().ok(),
+        Value::String(text) => {
+            DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset).ok()?.to_millis().ok()
+        }
         Value::Number(seconds) => seconds.as_i64()?.checked_mul(1000),
         _ => None,
     }

@@ -46,7 +46,9 @@ impl SigningSecrets {
         let keys: Vec<Key> = text
             .split_ascii_whitespace()
             .enumerate()
-            .map(|(at, word)| parse_key(word).map_err(|why| format!("holds no signing secret at place {}: {why}", at + 1)))
+            .map(|(at, word)| {
+                parse_key(word).map_err(|why| format!("holds no signing secret at place {}: {why}", at + 1))
+            })
             .collect::<Result<_, _>>()?;
         if keys.is_empty() {
             return Err("is empty: a signing secret looks like whsec_ and base64".into());
@@ -93,8 +95,9 @@ impl SigningSecrets {
         let timestamp = timestamp.to_string();
         let signed: [&[u8]; 5] = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
         let entries = self.0.iter().filter_map(|key| key.mac(&signed));
-        let texts: Vec<String> =
-            entries.map(|mac| format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))).collect();
+        let texts: Vec<String> = entries
+            .map(|mac| format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes())))
+            .collect();
         texts.join(" ")
     }
 }

@@ -1,0 +1,1 @@
+//! The local machine: the same handlers against embedded stores and a simulated Gemini API.

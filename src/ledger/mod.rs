@@ -1,0 +1,3 @@
+pub mod condition;
+pub mod schema;
+pub mod transitions;

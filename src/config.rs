@@ -93,7 +93,7 @@ fn parse_signing(secret: &Secret, local: bool) -> Result<(), String> {
     if secret.expose().trim() == crate::secrets::PLACEHOLDER {
         return Ok(());
     }
-    SigningSecrets::parse(secret.expose())?.check_place(local)
+    SigningSecrets::for_place(secret.expose(), local).map(|_| ())
 }
 
 struct Reader<'a> {

@@ -57,11 +57,13 @@ pub enum SecretError {
     Unavailable(String, String),
 }
 
+type Parse<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
+
 /// A secret, read and parsed when needed.
 pub struct SecretStore<T> {
     source: SecretSource,
     client: aws_sdk_secretsmanager::Client,
-    parse: fn(&str) -> Result<T, String>,
+    parse: Parse<T>,
     cached: Mutex<Option<(Instant, Arc<T>)>>,
 }
 
@@ -69,9 +71,9 @@ impl<T> SecretStore<T> {
     pub fn new(
         source: SecretSource,
         client: aws_sdk_secretsmanager::Client,
-        parse: fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { source, client, parse, cached: Mutex::new(None) }
+        Self { source, client, parse: Box::new(parse), cached: Mutex::new(None) }
     }
 
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {

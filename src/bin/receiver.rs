@@ -1,1 +1,9 @@
-fn main() {}
+//! The public function: verifies a delivery, records it and answers.
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    gemhook::log::init();
+    gemhook::log::exit(gemhook::receiver::run().await)
+}

@@ -56,8 +56,15 @@ impl SigningSecrets {
         Ok(Self(keys))
     }
 
+    /// Secrets that may be used here: `local` says whether the tables are on this machine.
+    pub fn for_place(text: &str, local: bool) -> Result<Self, String> {
+        let secrets = Self::parse(text)?;
+        secrets.check_place(local)?;
+        Ok(secrets)
+    }
+
     /// A development secret signs nothing but what a local machine sends itself.
-    pub fn check_place(&self, local: bool) -> Result<(), String> {
+    fn check_place(&self, local: bool) -> Result<(), String> {
         let development = self.0.iter().any(|key| key.bytes.starts_with(DEVELOPMENT_MARK));
         if development && !local {
             return Err("holds a development secret of a local machine, which counts only where \

@@ -1,0 +1,229 @@
+//! Objects in the bucket: written once, whole or not at all, never overwritten.
+
+use aws_sdk_s3::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::head_object::HeadObjectOutput,
+    primitives::ByteStream,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
+
+use super::{parts::Parts, source::Source, tally::Measure};
+use crate::{
+    job::{Output, Summary},
+    trouble::Trouble,
+};
+
+/// Up to this size an object is one request; a longer one goes in parts of it.
+pub(super) const PART: usize = 8 * 1024 * 1024;
+
+/// The object metadata that says whose output an object is.
+pub(super) const OWNER: &str = "gemhook-job";
+
+pub struct Bucket {
+    pub(super) s3: Client,
+    pub(super) name: String,
+}
+
+/// An object that is safe, and what it adds up to.
+#[derive(Debug)]
+pub struct Archived {
+    pub output: Output,
+    pub summary: Summary,
+}
+
+/// Which object, and for which job.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub key: &'a str,
+    pub job: &'a str,
+}
+
+/// What a conditional write came to.
+pub(super) enum Written {
+    New,
+    Occupied,
+}
+
+impl Bucket {
+    pub fn new(s3: Client, name: impl Into<String>) -> Self {
+        Self { s3, name: name.into() }
+    }
+
+    /// Streams a source into an object that is not there yet. Nothing is visible before all of it was checked.
+    pub async fn store(
+        &self,
+        place: Place<'_>,
+        mut source: Source,
+        deadline: Instant,
+    ) -> Result<Archived, Trouble> {
+        let mut measure = Measure::default();
+        let first = source.part(PART, &mut measure).await?;
+        let written = if first.len() < PART {
+            check_length(&source, &measure)?;
+            self.put(place, &source.content_type, first).await?
+        } else {
+            let mut parts = Parts::begin(self, place, &source.content_type).await?;
+            let sent = send_all(&mut parts, first, &mut source, &mut measure).await;
+            match sent {
+                Ok(()) => parts.complete(measure.bytes).await?,
+                Err(trouble) => {
+                    parts.abort().await;
+                    return Err(trouble);
+                }
+            }
+        };
+        match written {
+            Written::New => {
+                let (bytes, digest, summary) = measure.finish();
+                Ok(self.archived(place, bytes, &digest, summary, &source.content_type, &source.origin))
+            }
+            Written::Occupied => self.adopt(place, source.length, deadline).await?.ok_or_else(|| {
+                Trouble::passing(format!("object {} was there and then it was not", place.key))
+            }),
+        }
+    }
+
+    /// An object that an earlier attempt left complete, read once through the same counter. None where there is
+    /// no object; one that is not this job's, or not as long as the source states, is a conflict.
+    pub async fn adopt(
+        &self,
+        place: Place<'_>,
+        stated: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Option<Archived>, Trouble> {
+        let Some(head) = self.head(place.key).await? else { return Ok(None) };
+        if owner(&head) != Some(place.job) {
+            return Err(conflict(place, "it is not this job's"));
+        }
+        let length = head.content_length().and_then(|length| u64::try_from(length).ok());
+        if stated.is_some() && stated != length {
+            return Err(conflict(place, "its length is not what the source states"));
+        }
+        let doing = "read an object of an earlier attempt";
+        let mut object = self
+            .s3
+            .get_object()
+            .bucket(&self.name)
+            .key(place.key)
+            .send()
+            .await
+            .map_err(|error| failed(doing, &error))?;
+        let mut measure = Measure::default();
+        loop {
+            match timeout_at(deadline, object.body.next()).await {
+                Ok(Some(piece)) => {
+                    measure.take(&piece.map_err(|error| Trouble::passing(format!("{doing}: {error}")))?);
+                }
+                Ok(None) => break,
+                Err(_) => return Err(Trouble::OutOfTime),
+            }
+        }
+        if length.is_some_and(|length| length != measure.bytes) {
+            return Err(Trouble::passing(format!("{doing}: it was cut off")));
+        }
+        let (bytes, digest, summary) = measure.finish();
+        let content_type = head.content_type().unwrap_or("application/octet-stream");
+        Ok(Some(self.archived(place, bytes, &digest, summary, content_type, "an earlier attempt")))
+    }
+
+    pub(super) async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Trouble> {
+        match self.s3.head_object().bucket(&self.name).key(key).send().await {
+            Ok(head) => Ok(Some(head)),
+            Err(error) if error.as_service_error().is_some_and(|fault| fault.is_not_found()) => Ok(None),
+            Err(error) => Err(failed("look an object up", &error)),
+        }
+    }
+
+    async fn put(&self, place: Place<'_>, content_type: &str, body: Bytes) -> Result<Written, Trouble> {
+        let put = self
+            .s3
+            .put_object()
+            .bucket(&self.name)
+            .key(place.key)
+            .if_none_match("*")
+            .content_type(content_type)
+            .metadata(OWNER, place.job)
+            .checksum_sha256(BASE64_STANDARD.encode(Sha256::digest(&body)))
+            .body(ByteStream::from(body));
+        occupied(put.send().await, "store an object")
+    }
+
+    fn archived(
+        &self,
+        place: Place<'_>,
+        bytes: u64,
+        digest: &[u8; 32],
+        summary: Summary,
+        content_type: &str,
+        origin: &str,
+    ) -> Archived {
+        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let output = Output {
+            bucket: self.name.clone(),
+            key: place.key.to_owned(),
+            bytes,
+            content_type: content_type.to_owned(),
+            sha256,
+            source: origin.to_owned(),
+        };
+        Archived { output, summary }
+    }
+}
+
+async fn send_all(
+    parts: &mut Parts<'_>,
+    first: Bytes,
+    source: &mut Source,
+    measure: &mut Measure,
+) -> Result<(), Trouble> {
+    let mut part = first;
+    while !part.is_empty() {
+        parts.send(part).await?;
+        part = source.part(PART, measure).await?;
+    }
+    check_length(source, measure)
+}
+
+fn check_length(source: &Source, measure: &Measure) -> Result<(), Trouble> {
+    match source.length {
+        Some(stated) if stated != measure.bytes => {
+            Err(Trouble::passing(format!("the output was cut off after {} of {stated} bytes", measure.bytes)))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn owner(head: &HeadObjectOutput) -> Option<&str> {
+    head.metadata().and_then(|metadata| metadata.get(OWNER)).map(String::as_str)
+}
+
+fn conflict(place: Place<'_>, why: &str) -> Trouble {
+    Trouble::Lasting(format!("conflict: object {} is there already and {why}", place.key))
+}
+
+/// A refused `If-None-Match` is an answer, not an error.
+pub(super) fn occupied<T, E>(answer: Result<T, SdkError<E>>, doing: &str) -> Result<Written, Trouble>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match answer {
+        Ok(_) => Ok(Written::New),
+        Err(error) if code(&error) == Some("PreconditionFailed") => Ok(Written::Occupied),
+        Err(error) => Err(failed(doing, &error)),
+    }
+}
+
+pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+pub(super) fn failed<E>(doing: &str, error: &SdkError<E>) -> Trouble
+where
+    E: std::error::Error + 'static,
+{
+    Trouble::passing(format!("{doing}: {}", crate::aws::explain(error)))
+}

@@ -1,0 +1,153 @@
+//! Counts what passes by: bytes, digest and, for results in lines, what the requests came to.
+
+use bytes::Bytes;
+use serde::{Deserialize, de::IgnoredAny};
+use sha2::{Digest, Sha256};
+
+use crate::job::Summary;
+
+/// A longer line is archived and counted, but not looked into.
+const LONGEST_LINE: usize = 16 * 1024 * 1024;
+
+/// Everything known of an object once all its bytes have passed.
+#[derive(Default)]
+pub struct Measure {
+    digest: Sha256,
+    pub bytes: u64,
+    pub lines: Tally,
+}
+
+impl Measure {
+    pub fn take(&mut self, piece: &Bytes) {
+        self.digest.update(piece);
+        self.bytes += piece.len() as u64;
+        self.lines.take(piece);
+    }
+
+    pub fn finish(self) -> (u64, [u8; 32], Summary) {
+        (self.bytes, self.digest.finalize().into(), self.lines.finish())
+    }
+}
+
+/// Splits a stream into lines and adds them up.
+#[derive(Default)]
+pub struct Tally {
+    summary: Summary,
+    line: Vec<u8>,
+    too_long: bool,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    response: Option<Response>,
+    error: Option<IgnoredAny>,
+    status: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Response {
+    #[serde(default)]
+    usage_metadata: Usage,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Usage {
+    prompt_token_count: u64,
+    candidates_token_count: u64,
+    thoughts_token_count: u64,
+}
+
+impl Tally {
+    fn take(&mut self, mut piece: &[u8]) {
+        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
+            let (head, tail) = piece.split_at(end);
+            self.append(head);
+            self.end_line();
+            piece = tail.get(1..).unwrap_or_default();
+        }
+        self.append(piece);
+    }
+
+    fn append(&mut self, part: &[u8]) {
+        if self.line.len() + part.len() > LONGEST_LINE {
+            self.too_long = true;
+            self.line.clear();
+        }
+        if !self.too_long {
+            self.line.extend_from_slice(part);
+        }
+    }
+
+    fn end_line(&mut self) {
+        let too_long = std::mem::take(&mut self.too_long);
+        let line = self.line.trim_ascii();
+        if too_long {
+            self.summary.requests += 1;
+            self.summary.unreadable += 1;
+        } else if !line.is_empty() {
+            self.summary.requests += 1;
+            count(line, &mut self.summary);
+        }
+        self.line.clear();
+    }
+
+    fn finish(mut self) -> Summary {
+        self.end_line();
+        self.summary
+    }
+}
+
+fn count(line: &[u8], sum: &mut Summary) {
+    match serde_json::from_slice(line) {
+        Ok(Line { response: Some(response), error: None, .. }) => {
+            let usage = response.usage_metadata;
+            let out = usage.candidates_token_count.saturating_add(usage.thoughts_token_count);
+            sum.succeeded += 1;
+            sum.tokens_in = sum.tokens_in.saturating_add(usage.prompt_token_count);
+            sum.tokens_out = sum.tokens_out.saturating_add(out);
+        }
+        Ok(Line { error: Some(_), .. } | Line { response: None, status: Some(_), .. }) => sum.failed += 1,
+        _ => sum.unreadable += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(text: &[u8], piece: usize) -> Summary {
+        let mut tally = Tally::default();
+        for piece in text.chunks(piece) {
+            tally.take(piece);
+        }
+        tally.finish()
+    }
+
+    #[test]
+    fn lines_are_counted_however_they_are_cut() {
+        let text = concat!(
+            r#"{"key":"a","response":{"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":5}}}"#,
+            "\r\n\n",
+            r#"{"error":{"code":3,"message":"x"},"key":"b"}"#,
+            "\n",
+            r#"{"key":"c","status":{"code":3}}"#,
+            "\nbroken {\n",
+            r#"{"response":{"usageMetadata":{"promptTokenCount":1,"thoughtsTokenCount":2}}}"#,
+        );
+        let want =
+            Summary { requests: 5, succeeded: 2, failed: 2, unreadable: 1, tokens_in: 4, tokens_out: 7 };
+        for piece in [1, 2, 7, 64, 10_000] {
+            assert_eq!(tally(text.as_bytes(), piece), want, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_counted_and_forgotten() {
+        let mut text = vec![b'x'; LONGEST_LINE + 1];
+        text.extend_from_slice(b"\n{\"response\":{}}\n");
+        let summary = tally(&text, 1 << 20);
+        assert_eq!((summary.requests, summary.unreadable, summary.succeeded), (2, 1, 1));
+    }
+}

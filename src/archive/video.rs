@@ -1,0 +1,7 @@
+//! Videos. Their events are recorded; their outputs are not archived yet.
+
+use super::Report;
+
+pub(super) fn bring() -> Report {
+    Report::Nothing("videos are not archived yet")
+}

@@ -1,0 +1,123 @@
+//! The archiver: records of the table's stream and the two schedules, each handed to the code that does it.
+
+use std::sync::Arc;
+
+use aws_lambda_events::dynamodb::{Event as StreamEvent, EventRecord};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde::Deserialize;
+use serde_dynamo::AttributeValue;
+use serde_json::{Value, json};
+
+use crate::{
+    archive::{Archive, Bucket},
+    aws,
+    clock::{Millis, SharedClock, SystemClock},
+    config::{ArchiverSettings, environment},
+    gemini::Gemini,
+    ledger::{Ledger, schema::attr},
+    secrets::{Secret, SecretStore},
+    sweeper::sweep,
+    worker::{Pace, Worker},
+};
+
+/// What invokes the archiver.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Input {
+    Schedule { schedule: Schedule },
+    Stream(StreamEvent),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Schedule {
+    Sweep,
+    Reconcile,
+}
+
+pub struct Archiver {
+    worker: Worker,
+}
+
+/// Serves the function until Lambda ends it.
+pub async fn run() -> Result<(), Error> {
+    let settings = ArchiverSettings::read(&environment)?;
+    let sdk = aws::config(aws::archiver_timeouts()).await;
+    let clients = Clients {
+        dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
+        s3: aws_sdk_s3::Client::new(&sdk),
+        secrets: aws_sdk_secretsmanager::Client::new(&sdk),
+    };
+    let archiver = Arc::new(Archiver::new(settings, clients, Arc::new(SystemClock), Pace::default())?);
+    lambda_runtime::run(service_fn(move |event| {
+        let archiver = Arc::clone(&archiver);
+        async move { archiver.invoke(event).await }
+    }))
+    .await
+}
+
+/// The AWS services that an archiver calls.
+pub struct Clients {
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub s3: aws_sdk_s3::Client,
+    pub secrets: aws_sdk_secretsmanager::Client,
+}
+
+impl Archiver {
+    pub fn new(
+        settings: ArchiverSettings,
+        clients: Clients,
+        clock: SharedClock,
+        pace: Pace,
+    ) -> Result<Self, Error> {
+        let key = SecretStore::new(settings.api_key, clients.secrets, |text| Ok(Secret::new(text)));
+        let gemini = Gemini::new(settings.gemini_base_url, key, settings.max_inline_bytes)?;
+        let bucket = Bucket::new(clients.s3, settings.bucket);
+        let (deliveries, jobs) = (settings.deliveries_table, settings.jobs_table);
+        let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), false);
+        Ok(Self { worker: Worker { ledger, archive: Archive { gemini, bucket }, clock, pace } })
+    }
+
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// One invocation.
+    pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, Error> {
+        let end = Millis::try_from(event.context.deadline).unwrap_or(Millis::MAX);
+        let input = Input::deserialize(&event.payload).map_err(|_| {
+            r#"the event is neither one of a DynamoDB stream nor {"schedule":"sweep"} or {"schedule":"reconcile"}"#
+        })?;
+        match input {
+            Input::Schedule { schedule: Schedule::Sweep } => {
+                Ok(serde_json::to_value(sweep(&self.worker, self.worker.clock.now(), end).await?)?)
+            }
+            Input::Schedule { schedule: Schedule::Reconcile } => {
+                tracing::warn!("reconcile has nothing to do in this version");
+                Ok(json!({"reconciled": 0}))
+            }
+            Input::Stream(event) => self.stream(event, end).await,
+        }
+    }
+
+    async fn stream(&self, event: StreamEvent, end: Millis) -> Result<Value, Error> {
+        let mut worked = 0;
+        for record in &event.records {
+            match key_of(record) {
+                Some(key) => {
+                    self.worker.work(key, end).await?;
+                    worked += 1;
+                }
+                None => tracing::warn!(record = record.event_id, "a stream record without a delivery's key"),
+            }
+        }
+        Ok(json!({"records": worked}))
+    }
+}
+
+fn key_of(record: &EventRecord) -> Option<&str> {
+    match record.change.keys.get(attr::WEBHOOK_ID)? {
+        AttributeValue::S(key) => Some(key),
+        _ => None,
+    }
+}

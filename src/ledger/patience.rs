@@ -1,0 +1,80 @@
+//! Two writes that meet on one row: DynamoDB refuses one with `TransactionConflict`, which the SDK hands to us.
+
+use std::{future::Future, time::Duration};
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+use super::LedgerError;
+
+const TRIES: u32 = 6;
+
+/// Whether the same call may go through a moment later.
+pub(super) fn contended<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.as_service_error().and_then(ProvideErrorMetadata::code).is_some_and(is_contention)
+}
+
+pub(super) fn is_contention(code: &str) -> bool {
+    matches!(
+        code,
+        "TransactionConflict"
+            | "TransactionConflictException"
+            | "TransactionInProgressException"
+            | "ThrottlingError"
+            | "ThrottlingException"
+            | "ProvisionedThroughputExceeded"
+            | "ProvisionedThroughputExceededException"
+    )
+}
+
+/// Calls again, with jitter, for as long as it is only contention that stands in the way.
+pub(super) async fn patiently<T, E, F>(
+    contended: impl Fn(&E) -> bool,
+    mut call: impl FnMut() -> F,
+) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let mut attempt = 0;
+    loop {
+        match call().await {
+            Err(error) if contended(&error) && attempt < TRIES => {
+                let ceiling = 20_u64 << attempt;
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(ceiling / 2..=ceiling))).await;
+                attempt += 1;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+pub(super) fn unavailable<E>(doing: &str, error: &SdkError<E>) -> LedgerError
+where
+    E: std::error::Error + 'static,
+{
+    LedgerError::Unavailable(format!("did not {doing}: {}", crate::aws::explain(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn tries(answer: impl Fn(u32) -> Result<(), &'static str>) -> (u32, Result<(), &'static str>) {
+        let calls = std::cell::Cell::new(0);
+        let answer = patiently(
+            |fault: &&str| *fault == "conflict",
+            || {
+                calls.set(calls.get() + 1);
+                std::future::ready(answer(calls.get()))
+            },
+        )
+        .await;
+        (calls.get(), answer)
+    }
+
+    #[tokio::test]
+    async fn contention_is_waited_out_and_nothing_else() {
+        assert_eq!(tries(|_| Err("broken")).await, (1, Err("broken")));
+        assert_eq!(tries(|call| if call < 4 { Err("conflict") } else { Ok(()) }).await, (4, Ok(())));
+        assert_eq!(tries(|_| Err("conflict")).await, (TRIES + 1, Err("conflict")));
+    }
+}

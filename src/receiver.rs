@@ -1,0 +1,180 @@
+//! The receiver: verify, parse, one conditional write, answer. Nothing else happens while Gemini waits.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use lambda_http::{
+    Adapter, Body, Request, RequestExt, Response,
+    http::{HeaderMap, Method, StatusCode, header},
+};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::{
+    aws,
+    clock::{SharedClock, SystemClock},
+    config::{ReceiverSettings, environment},
+    door,
+    ledger::{Inbox, NewDelivery},
+    secrets::SecretStore,
+    webhook::{Event, Refusal, SigningSecrets, Tolerance, Unverified, Verifier},
+};
+
+/// For one delivery, all waiting included: our own 503 leaves before the function's limit of 5 s.
+const BUDGET: Duration = Duration::from_secs(4);
+
+/// What we ask of a sender when the trouble is ours.
+const RETRY_AFTER: &str = "30";
+
+pub struct Receiver {
+    inbox: Inbox,
+    secrets: SecretStore<SigningSecrets>,
+    tolerance: Tolerance,
+    max_body_bytes: usize,
+    clock: SharedClock,
+}
+
+/// How a delivery was answered, for the sender and for the log.
+enum Answer {
+    Up,
+    Accepted,
+    Refused(Refusal),
+    /// Our own trouble, in words for the log only.
+    Trouble(String),
+}
+
+/// Serves the function until Lambda ends it.
+pub async fn run() -> Result<(), Error> {
+    let settings = ReceiverSettings::read(&environment)?;
+    let sdk = aws::config(aws::receiver_timeouts()).await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
+    let secrets = aws_sdk_secretsmanager::Client::new(&sdk);
+    let receiver = Arc::new(Receiver::new(settings, dynamodb, secrets, Arc::new(SystemClock)));
+    lambda_runtime::run(service_fn(move |event| {
+        let receiver = Arc::clone(&receiver);
+        async move { receiver.invoke(event).await }
+    }))
+    .await
+}
+
+impl Receiver {
+    pub fn new(
+        settings: ReceiverSettings,
+        dynamodb: aws_sdk_dynamodb::Client,
+        secrets: aws_sdk_secretsmanager::Client,
+        clock: SharedClock,
+    ) -> Self {
+        let local = settings.local;
+        Self {
+            inbox: Inbox::new(dynamodb, settings.deliveries_table),
+            secrets: SecretStore::new(settings.signing, secrets, move |text| {
+                SigningSecrets::for_place(text, local)
+            }),
+            tolerance: settings.tolerance,
+            max_body_bytes: settings.max_body_bytes,
+            clock,
+        }
+    }
+
+    /// One invocation, by the event of a Function URL.
+    pub async fn invoke(self: Arc<Self>, event: LambdaEvent<Value>) -> Result<Value, Error> {
+        let Some(request) = door::request(event.payload) else {
+            return Ok(door::malformed(&self.respond(&Answer::Refused(Refusal::MalformedRequest))?));
+        };
+        let mut adapter = Adapter::from(service_fn(move |request: Request| {
+            let receiver = Arc::clone(&self);
+            async move { receiver.handle(request).await }
+        }));
+        let answer = adapter.call(LambdaEvent::new(request, event.context)).await?;
+        Ok(serde_json::to_value(answer)?)
+    }
+
+    async fn handle(&self, request: Request) -> Result<Response<Body>, Error> {
+        let context = request.lambda_context_ref();
+        let receipt = context.map(|context| context.request_id.clone()).unwrap_or_default();
+        let (parts, body) = request.into_parts();
+        let answer = match parts.method {
+            Method::GET | Method::HEAD => Answer::Up,
+            Method::POST => {
+                let body = match body {
+                    Body::Empty => Bytes::new(),
+                    Body::Text(text) => Bytes::from(text),
+                    Body::Binary(bytes) => Bytes::from(bytes),
+                    _ => Bytes::new(),
+                };
+                let taken = self.take(&parts.headers, body, &receipt);
+                match timeout(BUDGET, taken).await {
+                    Ok(answer) => answer,
+                    Err(_) => Answer::Trouble("it took too long".to_owned()),
+                }
+            }
+            _ => Answer::Refused(Refusal::MethodNotAllowed),
+        };
+        self.respond(&answer)
+    }
+
+    async fn take(&self, headers: &HeaderMap, body: Bytes, receipt: &str) -> Answer {
+        if body.len() > self.max_body_bytes {
+            return Answer::Refused(Refusal::BodyTooLarge);
+        }
+        let unverified = match Unverified::new(headers, body) {
+            Ok(unverified) => unverified,
+            Err(refusal) => return Answer::Refused(refusal),
+        };
+        let secrets = match self.secrets.get().await {
+            Ok(secrets) => secrets,
+            Err(error) => return Answer::Trouble(error.to_string()),
+        };
+        let now = self.clock.now();
+        let verifier = Verifier { secrets: &secrets, tolerance: self.tolerance };
+        let verified = match verifier.verify(unverified, now.div_euclid(1000)) {
+            Ok(verified) => verified,
+            Err(refusal) => return Answer::Refused(refusal),
+        };
+        let event = Event::parse(verified.body());
+        match self.inbox.put(NewDelivery::new(&verified, &event, receipt, now)).await {
+            Ok(put) => {
+                tracing::info!(
+                    webhook_id = verified.id(),
+                    event_type = event.event_type.as_deref(),
+                    job = event.job_hint.as_deref(),
+                    scheme = verified.scheme().name(),
+                    key_id = verified.key_id(),
+                    beside = put.beside(),
+                    "{}",
+                    put.name()
+                );
+                Answer::Accepted
+            }
+            Err(error) => Answer::Trouble(error.to_string()),
+        }
+    }
+
+    /// What the sender hears. All refusals of one status look the same; the reason is in the log.
+    fn respond(&self, answer: &Answer) -> Result<Response<Body>, Error> {
+        let (status, body) = match answer {
+            Answer::Up => (200, r#"{"service":"gemhook","status":"up"}"#),
+            Answer::Accepted => (200, r#"{"status":"accepted"}"#),
+            Answer::Refused(refusal) => {
+                tracing::warn!(reason = refusal.code(), status = refusal.status(), "refused");
+                (refusal.status(), r#"{"status":"refused"}"#)
+            }
+            Answer::Trouble(why) => {
+                tracing::error!(why, status = 503, "not taken");
+                (503, r#"{"status":"try again"}"#)
+            }
+        };
+        let mut response = Response::builder()
+            .status(StatusCode::from_u16(status)?)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CACHE_CONTROL, "no-store");
+        match status {
+            405 => response = response.header(header::ALLOW, "POST, GET, HEAD"),
+            503 => response = response.header(header::RETRY_AFTER, RETRY_AFTER),
+            _ => {}
+        }
+        Ok(response.body(Body::from(body))?)
+    }
+}

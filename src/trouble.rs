@@ -1,0 +1,32 @@
+//! What stands between a delivery and its end, in the classes by which it is retried.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// It passes by itself: load, timeouts, a result that is not there yet.
+    #[error("{why}")]
+    Passing {
+        why: String,
+        /// How long the other side asked us to wait.
+        after: Option<Duration>,
+    },
+    /// Our API key does not work, so nothing said about a job counts.
+    #[error("the API key was refused: {0}")]
+    KeyRefused(String),
+    /// The API knows no such job, or does not show it to us.
+    #[error("{0}")]
+    Absent(String),
+    /// Trying again changes nothing.
+    #[error("{0}")]
+    Lasting(String),
+    /// The invocation ends; another one goes on.
+    #[error("the invocation ran out of time")]
+    OutOfTime,
+}
+
+impl Trouble {
+    pub fn passing(why: impl Into<String>) -> Self {
+        Self::Passing { why: why.into(), after: None }
+    }
+}

@@ -1,0 +1,231 @@
+//! One row, from lease to end: what the stream, the sweep and a person's redrive all run.
+
+use std::time::Duration;
+
+use tokio::{
+    pin,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    archive::{Archive, Report, Task},
+    clock::{Millis, SharedClock, millis, until},
+    ledger::{Committed, Delivery, Fence, Lease, Ledger, LedgerError, Outcome},
+    trouble::Trouble,
+};
+
+/// Work stops this long before the invocation does, so that the row can be put off in time.
+const MARGIN: Duration = Duration::from_secs(20);
+
+/// A lease at first. Work that takes longer extends it once, to the invocation's end and a little more.
+const LEASE: Duration = Duration::from_secs(90);
+const EXTEND_AFTER: Duration = Duration::from_secs(60);
+const AFTERWARDS: Duration = Duration::from_secs(30);
+
+/// How long an open job is followed.
+const WATCH: Duration = Duration::from_secs(7 * 86_400);
+
+/// How a row remembers that its job was looked for once.
+const ABSENT: &str = "not found at first look";
+
+/// How long troubles are waited out. The local machine is quicker.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The first wait of a passing trouble, doubled with every attempt.
+    pub first: Duration,
+    pub longest: Duration,
+    /// Waits that add up to no more are slept inside the lease.
+    pub asleep: Duration,
+    /// Between two looks for a job that the API does not know.
+    pub absent: Duration,
+    /// While our key does not work.
+    pub key: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(60),
+            longest: Duration::from_secs(3600),
+            asleep: Duration::from_secs(60),
+            absent: Duration::from_secs(30),
+            key: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+impl Pace {
+    /// What the other side asked for, else doubled with full jitter.
+    fn wait(&self, attempt: i64, asked: Option<Duration>) -> Duration {
+        let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 20)).unwrap_or(0);
+        let ceiling = self.first.saturating_mul(1 << doublings).min(self.longest);
+        asked.unwrap_or_else(|| ceiling.mul_f64(fastrand::f64())).min(self.longest)
+    }
+}
+
+/// What became of a row in one lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worked {
+    /// Somebody else has it, it is not due, or it has ended.
+    NotOurs,
+    Ended(Outcome),
+    Finished,
+    Waiting,
+    Failed,
+    /// The lease was lost on the way: another worker writes.
+    Lost,
+}
+
+pub struct Worker {
+    pub ledger: Ledger,
+    pub archive: Archive,
+    pub clock: SharedClock,
+    pub pace: Pace,
+}
+
+impl Worker {
+    /// Leases the row and works it until it has ended, waits, or the invocation is near its end.
+    pub async fn work(&self, key: &str, end: Millis) -> Result<Worked, LedgerError> {
+        let started = Instant::now();
+        let last = end.saturating_add(millis(AFTERWARDS));
+        let lease = self.clock.now().saturating_add(millis(LEASE)).min(last);
+        let row = match self.ledger.lease(key, lease).await? {
+            Lease::Refused => return Ok(Worked::NotOurs),
+            Lease::GaveUp(row) => {
+                tell(&row, Worked::Failed, row.last_error.as_deref(), started);
+                return Ok(Worked::Failed);
+            }
+            Lease::Taken(row) => row,
+        };
+        let deadline = Instant::now() + until(self.clock.now(), end).saturating_sub(MARGIN);
+        let task = Task { row: &row, deadline };
+        if row.outcome.is_some() {
+            let worked = fenced(self.ledger.finish(&row).await?, Worked::Finished);
+            tell(&row, worked, None, started);
+            return Ok(worked);
+        }
+        let attempt = self.attempt(task);
+        pin!(attempt);
+        let report = match timeout(EXTEND_AFTER, &mut attempt).await {
+            Ok(report) => report,
+            Err(_) => match self.ledger.extend(&row, last).await? {
+                Fence::Held => attempt.await,
+                Fence::Lost => return Ok(Worked::Lost),
+            },
+        };
+        let why = report.as_ref().err().map(ToString::to_string);
+        let worked = self.settle(task, report).await?;
+        tell(&row, worked, why.as_deref(), started);
+        Ok(worked)
+    }
+
+    /// Tries, and tries again inside the lease where the wait is short.
+    async fn attempt(&self, task: Task<'_>) -> Result<Report, Trouble> {
+        let mut slept = Duration::ZERO;
+        for attempt in task.row.attempt.. {
+            match self.archive.bring(task).await {
+                Err(Trouble::Passing { why, after }) => {
+                    let wait = self.pace.wait(attempt, after);
+                    if slept + wait > self.pace.asleep || Instant::now() + wait >= task.deadline {
+                        return Err(Trouble::Passing { why, after: Some(wait) });
+                    }
+                    sleep(wait).await;
+                    slept += wait;
+                }
+                Err(Trouble::Absent(why)) if has_waited(task.row) => {
+                    self.archive.gemini.probe().await?;
+                    return match self.archive.bring(task).await {
+                        Err(Trouble::Absent(_)) => self.archive.recover(task, &why).await,
+                        other => other,
+                    };
+                }
+                other => return other,
+            }
+        }
+        Err(Trouble::OutOfTime)
+    }
+
+    /// Writes what an attempt came to: the one place where a report or a trouble becomes a transition.
+    async fn settle(&self, task: Task<'_>, report: Result<Report, Trouble>) -> Result<Worked, LedgerError> {
+        let row = task.row;
+        let now = self.clock.now();
+        let wait = |after: Duration, why: String| async move {
+            let fence = self.ledger.wait(row, now.saturating_add(millis(after)), &why).await?;
+            Ok(fenced(fence, Worked::Waiting))
+        };
+        match report {
+            Ok(Report::Ended { job, outcome }) => {
+                let committed = self.ledger.commit(row, outcome, &job, None).await?;
+                Ok(self.committed(committed, outcome))
+            }
+            Ok(Report::Open(job)) => {
+                let committed = self.ledger.record_open(row, &job, now.saturating_add(millis(WATCH))).await?;
+                Ok(self.committed(committed, Outcome::Recorded))
+            }
+            Ok(Report::Nothing(note)) => {
+                let fence = self.ledger.end(row, Outcome::Recorded, Some(note)).await?;
+                Ok(fenced(fence, Worked::Ended(Outcome::Recorded)))
+            }
+            Err(Trouble::Passing { why, after }) if now < row.patience_ends() => {
+                wait(after.unwrap_or(self.pace.longest), why).await
+            }
+            Err(Trouble::Passing { why, .. } | Trouble::Lasting(why)) => {
+                Ok(fenced(self.ledger.fail(row, &why).await?, Worked::Failed))
+            }
+            Err(Trouble::Absent(why)) => wait(self.pace.absent, format!("{ABSENT}: {why}")).await,
+            Err(trouble @ Trouble::KeyRefused(_)) => wait(self.pace.key, trouble.to_string()).await,
+            Err(Trouble::OutOfTime) => wait(Duration::ZERO, Trouble::OutOfTime.to_string()).await,
+        }
+    }
+
+    fn committed(&self, committed: Committed, outcome: Outcome) -> Worked {
+        match committed {
+            Committed::Done => Worked::Ended(outcome),
+            Committed::Already(outcome) => Worked::Ended(outcome),
+            Committed::Lost => Worked::Lost,
+        }
+    }
+}
+
+/// A row that says so was put off since, so this look is the second.
+fn has_waited(row: &Delivery) -> bool {
+    row.last_error.as_deref().is_some_and(|last| last.starts_with(ABSENT))
+}
+
+fn fenced(fence: Fence, held: Worked) -> Worked {
+    match fence {
+        Fence::Held => held,
+        Fence::Lost => Worked::Lost,
+    }
+}
+
+fn tell(row: &Delivery, worked: Worked, why: Option<&str>, started: Instant) {
+    let (webhook_id, event_type) = (row.key.as_str(), row.event_type.as_deref());
+    let (job, attempt, ms) = (row.job_hint.as_deref(), row.attempt, started.elapsed().as_millis());
+    match worked {
+        Worked::Failed => tracing::error!(webhook_id, event_type, job, attempt, ms, why, "failed"),
+        Worked::Waiting => tracing::warn!(webhook_id, event_type, job, attempt, ms, why, "waiting"),
+        Worked::Ended(outcome) => {
+            tracing::info!(webhook_id, event_type, job, attempt, ms, "{}", outcome.name());
+        }
+        other => tracing::info!(webhook_id, event_type, job, attempt, ms, "{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_obey_the_other_side() {
+        let pace = Pace::default();
+        for attempt in [1, 2, 3, 7, 100, i64::MAX] {
+            for _ in 0..100 {
+                let ceiling = [60, 120, 240].get(attempt as usize - 1).copied().unwrap_or(3600);
+                assert!(pace.wait(attempt, None) <= Duration::from_secs(ceiling), "attempt {attempt}");
+            }
+        }
+        assert_eq!(pace.wait(5, Some(Duration::from_millis(29_500))), Duration::from_millis(29_500));
+        assert_eq!(pace.wait(1, Some(Duration::from_secs(86_400))), pace.longest);
+    }
+}

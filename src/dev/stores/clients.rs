@@ -1,0 +1,40 @@
+//! The SDK's own clients, told where the stores are: plain HTTP, so nothing loads certificates.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+
+use super::Stores;
+
+impl Stores {
+    pub fn dynamodb(&self, timeouts: TimeoutConfig) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.sdk_config(&self.dynamodb_url, timeouts))
+    }
+
+    pub fn streams(&self, timeouts: TimeoutConfig) -> aws_sdk_dynamodbstreams::Client {
+        aws_sdk_dynamodbstreams::Client::new(&self.sdk_config(&self.dynamodb_url, timeouts))
+    }
+
+    pub fn s3(&self, timeouts: TimeoutConfig) -> aws_sdk_s3::Client {
+        let config = self.sdk_config(&self.s3_url, timeouts);
+        let config = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    fn sdk_config(&self, endpoint: &str, timeouts: TimeoutConfig) -> SdkConfig {
+        let credentials = Credentials::new(
+            &self.access_key_id,
+            &self.secret_access_key,
+            None,
+            None,
+            "gemhook local stores",
+        );
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(endpoint)
+            .http_client(self.http.clone())
+            .timeout_config(timeouts)
+            .build()
+    }
+}

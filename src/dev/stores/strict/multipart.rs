@@ -1,0 +1,119 @@
+//! Uploads in parts. Their state lies under the staged name of the key until the last step.
+
+use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
+use uuid::Uuid;
+
+use super::{Condition, Strict};
+use crate::dev::stores::disk::{STAGING, refuse, staged_upload};
+
+impl Strict {
+    pub(super) async fn create(
+        &self,
+        mut req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let input = &mut req.input;
+        self.check(&input.bucket, &input.key)?;
+        let staged = staged_upload(&input.bucket, &input.key);
+        let bucket = std::mem::replace(&mut input.bucket, STAGING.into());
+        let key = std::mem::replace(&mut input.key, staged);
+        let mut answer = self.fs.create_multipart_upload(req).await?;
+        answer.output.bucket = Some(bucket);
+        answer.output.key = Some(key);
+        Ok(answer)
+    }
+
+    /// Written as an object of its own, since only there s3s-fs compares the checksum.
+    pub(super) async fn part(
+        &self,
+        req: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
+        let (upload, number) = (req.input.upload_id.clone(), req.input.part_number);
+        self.check_upload(&bucket, &key, &upload)?;
+        if !(1..=10_000).contains(&number) {
+            return Err(s3_error!(InvalidArgument, "a part number is between 1 and 10,000"));
+        }
+        let staged = self.stage(Uuid::new_v4().to_string());
+        let put = req.map_input(|part| PutObjectInput {
+            body: part.body,
+            bucket: STAGING.into(),
+            key: staged.name.clone(),
+            content_length: part.content_length,
+            content_md5: part.content_md5,
+            checksum_algorithm: part.checksum_algorithm,
+            checksum_crc32: part.checksum_crc32,
+            checksum_crc32c: part.checksum_crc32c,
+            checksum_crc64nvme: part.checksum_crc64nvme,
+            checksum_sha1: part.checksum_sha1,
+            checksum_sha256: part.checksum_sha256,
+            ..Default::default()
+        });
+        let put = self.fs.put_object(put).await?.output;
+
+        let _lock = self.lock(&bucket, &key).await;
+        // It may have been completed or aborted while the part was on its way.
+        let (_, id) = self.check_upload(&bucket, &key, &upload)?;
+        std::fs::rename(self.disk.data(STAGING, &staged.name), self.disk.part(id, number)).map_err(refuse)?;
+        Ok(S3Response::new(UploadPartOutput {
+            e_tag: put.e_tag,
+            checksum_crc32: put.checksum_crc32,
+            checksum_crc32c: put.checksum_crc32c,
+            checksum_crc64nvme: put.checksum_crc64nvme,
+            checksum_sha1: put.checksum_sha1,
+            checksum_sha256: put.checksum_sha256,
+            ..Default::default()
+        }))
+    }
+
+    /// Holds the key's lock throughout, so that of two completions the second finds the object, or no upload.
+    pub(super) async fn complete(
+        &self,
+        mut req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let input = &mut req.input;
+        let _lock = self.lock(&input.bucket, &input.key).await;
+        let (staged, id) = self.check_upload(&input.bucket, &input.key, &input.upload_id)?;
+        self.check_parts(id, input.multipart_upload.as_ref())?;
+        let when = Condition { if_match: input.if_match.take(), if_none_match: input.if_none_match.take() };
+        when.check(&self.disk, &input.bucket, &input.key)?;
+
+        let staged = self.stage(staged);
+        let bucket = std::mem::replace(&mut input.bucket, STAGING.into());
+        let key = std::mem::replace(&mut input.key, staged.name.clone());
+        let mut output = self.fs.complete_multipart_upload(req).await?.output;
+        if let Some(rest) = output.future.take() {
+            output = rest.await?;
+        }
+        self.disk.publish(&staged.name, &bucket, &key).map_err(refuse)?;
+        output.bucket = Some(bucket);
+        output.key = Some(key);
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn abort(
+        &self,
+        mut req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let input = &mut req.input;
+        let _lock = self.lock(&input.bucket, &input.key).await;
+        let (staged, _) = self.check_upload(&input.bucket, &input.key, &input.upload_id)?;
+        input.bucket = STAGING.into();
+        input.key = staged;
+        self.fs.abort_multipart_upload(req).await
+    }
+
+    pub(super) async fn parts(
+        &self,
+        req: S3Request<ListPartsInput>,
+    ) -> S3Result<S3Response<ListPartsOutput>> {
+        self.check_upload(&req.input.bucket, &req.input.key, &req.input.upload_id)?;
+        let mut answer = self.fs.list_parts(req).await?;
+        if let Some(parts) = &mut answer.output.parts {
+            parts.sort_by_key(|part| part.part_number);
+        }
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

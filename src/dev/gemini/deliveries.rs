@@ -1,0 +1,279 @@
+//! The events that are owed: each is sent until it is accepted or a day has passed, whatever crashes between.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::join_all, stream};
+use reqwest::{Client, redirect};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use super::{Settings, agenda::Agenda, batch::Batch, locked, now, store::Shelf};
+use crate::{
+    aws::explain,
+    clock::{Millis, millis},
+    webhook::SigningSecrets,
+};
+
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const AT_ONCE: usize = 64;
+
+/// One attempt to deliver one copy of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub webhook_id: String,
+    pub event_type: String,
+    pub uri: String,
+    /// Counted from one.
+    pub attempt: u32,
+    /// Counted from one.
+    pub copy: u32,
+    /// The status of the answer, or why there was none.
+    pub answer: Result<u16, String>,
+}
+
+impl Sent {
+    pub fn accepted(&self) -> bool {
+        self.answer.as_ref().is_ok_and(|status| (200..300).contains(status))
+    }
+}
+
+/// An event and one place that it is owed to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Delivery {
+    name: String,
+    webhook_id: String,
+    event_type: String,
+    /// Kept as text: every attempt sends the same bytes.
+    body: String,
+    target: Target,
+    attempts: u32,
+    owed_since: Millis,
+    due: Millis,
+    end: Option<DeliveryEnd>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Target {
+    /// The registered webhook, wherever it is today.
+    Registered,
+    /// An address that the job came with.
+    Dynamic(String),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum DeliveryEnd {
+    Accepted,
+    GivenUp,
+}
+
+pub(super) struct Deliveries {
+    shelf: Shelf,
+    owed: Mutex<HashMap<String, Delivery>>,
+    agenda: Agenda,
+    client: Client,
+    webhook_url: String,
+    secrets: SigningSecrets,
+    copies: u32,
+    retries: Vec<Duration>,
+    sent: broadcast::Sender<Sent>,
+}
+
+impl Deliveries {
+    pub(super) async fn open(
+        folder: PathBuf,
+        webhook_url: &str,
+        secrets: SigningSecrets,
+        settings: &Settings,
+    ) -> anyhow::Result<Self> {
+        let shelf = Shelf::open(folder).await?;
+        let (mut owed, agenda) = (HashMap::new(), Agenda::default());
+        let loaded: Vec<Delivery> = shelf.load().await?;
+        for delivery in loaded.into_iter().filter(|delivery| delivery.end.is_none()) {
+            // At once, however long its wait was to be: whoever starts the simulator again is looking on.
+            agenda.add(now(), &delivery.name);
+            owed.insert(delivery.name.clone(), delivery);
+        }
+        Ok(Self {
+            shelf,
+            owed: Mutex::new(owed),
+            agenda,
+            client: Client::builder()
+                .redirect(redirect::Policy::none())
+                .timeout(ATTEMPT_TIMEOUT)
+                .user_agent("Google-Gemini-Webhooks/simulated")
+                .no_proxy()
+                .build()?,
+            webhook_url: webhook_url.to_owned(),
+            secrets,
+            copies: settings.copies.max(1),
+            retries: settings.retries.clone(),
+            sent: broadcast::channel(1024).0,
+        })
+    }
+
+    pub(super) fn watch(&self) -> broadcast::Receiver<Sent> {
+        self.sent.subscribe()
+    }
+
+    /// Makes an ended batch's event owed. To call it again changes nothing, also after a crash: the names of
+    /// the deliveries follow from the batch, and a delivery's record stays when it has ended.
+    pub(super) async fn owe(&self, batch: &Batch) -> anyhow::Result<()> {
+        let Some(end) = &batch.end else { return Ok(()) };
+        let body = serde_json::to_string(&batch.event(end))?;
+        let mut targets: Vec<Target> = batch.webhook.uris.iter().cloned().map(Target::Dynamic).collect();
+        if targets.is_empty() {
+            targets.push(Target::Registered);
+        }
+        for (place, target) in targets.into_iter().enumerate() {
+            let name = match place {
+                0 => batch.webhook_id.clone(),
+                _ => format!("{}.{place}", batch.webhook_id),
+            };
+            if self.shelf.holds(&name).await? {
+                continue;
+            }
+            let delivery = Delivery {
+                name: name.clone(),
+                webhook_id: batch.webhook_id.clone(),
+                event_type: end.outcome.event_type().to_owned(),
+                body: body.clone(),
+                target,
+                attempts: 0,
+                owed_since: now(),
+                due: now(),
+                end: None,
+            };
+            self.shelf.write(&name, &delivery).await?;
+            locked(&self.owed).insert(name.clone(), delivery);
+            self.agenda.add(now(), &name);
+        }
+        Ok(())
+    }
+
+    /// Sends what is due, for ever.
+    pub(super) async fn run(self: &Arc<Self>) {
+        let due = stream::unfold(Arc::clone(self), |this| async {
+            let name = this.agenda.next().await;
+            Some(((Arc::clone(&this), name), this))
+        });
+        due.for_each_concurrent(AT_ONCE, |(this, name)| async move { this.attempt(&name).await }).await;
+    }
+
+    async fn attempt(&self, name: &str) {
+        let Some(mut delivery) = locked(&self.owed).get(name).cloned() else { return };
+        delivery.attempts = delivery.attempts.saturating_add(1);
+        let timestamp = now().div_euclid(1000);
+        let signature = self.signature(&delivery, timestamp);
+        let copies = (1..=self.copies).map(|copy| self.send(&delivery, timestamp, &signature, copy));
+        let accepted = join_all(copies).await.into_iter().all(|accepted| accepted);
+        delivery.settle(accepted, now(), &self.retries);
+        // Should the disk fail, the event is still sent; after a restart perhaps once more than needed.
+        if let Err(error) = self.shelf.write(name, &delivery).await {
+            tracing::warn!(%error, name, "the record of a delivery could not be written");
+        }
+        if delivery.end.is_some() {
+            locked(&self.owed).remove(name);
+        } else {
+            let due = delivery.due;
+            locked(&self.owed).insert(name.to_owned(), delivery);
+            self.agenda.add(due, name);
+        }
+    }
+
+    /// The one place where events are signed.
+    fn signature(&self, delivery: &Delivery, timestamp: i64) -> String {
+        match &delivery.target {
+            Target::Registered | Target::Dynamic(_) => {
+                self.secrets.sign(&delivery.webhook_id, timestamp, delivery.body.as_bytes())
+            }
+        }
+    }
+
+    /// Whether the copy was accepted.
+    async fn send(&self, delivery: &Delivery, timestamp: i64, signature: &str, copy: u32) -> bool {
+        let uri = match &delivery.target {
+            Target::Registered => &self.webhook_url,
+            Target::Dynamic(uri) => uri,
+        };
+        let request = self
+            .client
+            .post(uri)
+            .header("content-type", "application/json")
+            .header("webhook-id", &delivery.webhook_id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature)
+            .body(delivery.body.clone());
+        let answer = request.send().await;
+        let sent = Sent {
+            webhook_id: delivery.webhook_id.clone(),
+            event_type: delivery.event_type.clone(),
+            uri: uri.clone(),
+            attempt: delivery.attempts,
+            copy,
+            answer: answer.map(|answer| answer.status().as_u16()).map_err(|error| explain(&error)),
+        };
+        tracing::debug!(?sent, "an event was sent");
+        let accepted = sent.accepted();
+        // Nobody needs to look on.
+        let _ = self.sent.send(sent);
+        accepted
+    }
+}
+
+impl Delivery {
+    fn settle(&mut self, accepted: bool, now: Millis, retries: &[Duration]) {
+        if accepted {
+            self.end = Some(DeliveryEnd::Accepted);
+            return;
+        }
+        let nth = usize::try_from(self.attempts).unwrap_or(usize::MAX).saturating_sub(1);
+        let due = retries.get(nth).or(retries.last()).map(|wait| now.saturating_add(millis(*wait)));
+        match due.filter(|due| *due <= self.owed_since.saturating_add(millis(GIVEN_UP_AFTER))) {
+            Some(due) => self.due = due,
+            None => self.end = Some(DeliveryEnd::GivenUp),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(retries: &[Duration]) -> Vec<Millis> {
+        let mut delivery = Delivery {
+            name: "d".into(),
+            webhook_id: "d".into(),
+            event_type: "t".into(),
+            body: "{}".into(),
+            target: Target::Registered,
+            attempts: 0,
+            owed_since: 0,
+            due: 0,
+            end: None,
+        };
+        let mut waits = Vec::new();
+        loop {
+            delivery.attempts += 1;
+            let before = delivery.due;
+            delivery.settle(false, before, retries);
+            if delivery.end.is_some() {
+                return waits;
+            }
+            waits.push((delivery.due - before) / 1000);
+        }
+    }
+
+    #[test]
+    fn an_event_is_retried_for_a_day() {
+        let retries = Settings::default().retries;
+        assert_eq!(waits(&retries), [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 28_800]);
+        assert_eq!(waits(&[Duration::from_secs(36_000)]), [36_000, 36_000]);
+        assert!(waits(&[]).is_empty());
+    }
+}

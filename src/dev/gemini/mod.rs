@@ -1,0 +1,126 @@
+//! A Gemini API for one machine: batches and files that behave like the real ones, results that are made up,
+//! and signed events that are sent until they are accepted. All of it survives a crash.
+
+mod agenda;
+mod api;
+mod batch;
+mod batches;
+mod deliveries;
+mod echo;
+mod files;
+mod settings;
+mod store;
+#[cfg(test)]
+mod tests;
+mod uploads;
+mod work;
+
+use std::{
+    future::Future,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use tokio::sync::broadcast;
+
+use self::{batches::Batches, deliveries::Deliveries, files::Files, uploads::Uploads};
+use crate::{
+    clock::{Clock, Millis, SystemClock},
+    secrets::Secret,
+    webhook::SigningSecrets,
+};
+
+pub use self::{deliveries::Sent, settings::Settings};
+
+pub struct Simulator {
+    base_url: String,
+    answer_delay: Duration,
+    files: Arc<Files>,
+    uploads: Uploads,
+    deliveries: Arc<Deliveries>,
+    batches: Batches,
+}
+
+impl Simulator {
+    /// Opens the data in `folder`, which nobody else may have open, or begins there anew. `base_url` is where
+    /// the router will be served, `webhook_url` the registered webhook and `secret` what it is signed with.
+    pub async fn open(
+        folder: &Path,
+        base_url: &str,
+        webhook_url: &str,
+        secret: &Secret,
+        settings: Settings,
+    ) -> anyhow::Result<Arc<Self>> {
+        let secrets = SigningSecrets::parse(secret.expose())
+            .map_err(|why| anyhow::anyhow!("the signing secret {why}"))?;
+        let files = Arc::new(Files::open(folder.join("files")).await?);
+        let uploads = Uploads::open(folder.join("uploads"), &files).await?;
+        let deliveries =
+            Arc::new(Deliveries::open(folder.join("deliveries"), webhook_url, secrets, &settings).await?);
+        let batches = Batches::open(
+            folder.join("batches"),
+            settings.finish_after,
+            Arc::clone(&files),
+            Arc::clone(&deliveries),
+        )
+        .await?;
+        Ok(Arc::new(Self {
+            base_url: base_url.trim_end_matches('/').to_owned(),
+            answer_delay: settings.answer_delay,
+            files,
+            uploads,
+            deliveries,
+            batches,
+        }))
+    }
+
+    pub fn router(self: &Arc<Self>) -> axum::Router {
+        api::router(Arc::clone(self))
+    }
+
+    /// Ends batches that are due and sends the events that are owed, until `shutdown` completes. What is under
+    /// way then is taken up again when the folder is next opened.
+    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
+        tokio::select! {
+            () = shutdown => {}
+            () = self.batches.run() => {}
+            () = self.deliveries.run() => {}
+        }
+    }
+
+    /// Every attempt to deliver an event, as it is made.
+    pub fn watch(&self) -> broadcast::Receiver<Sent> {
+        self.deliveries.watch()
+    }
+}
+
+fn now() -> Millis {
+    SystemClock.now()
+}
+
+/// As the API writes times.
+fn rfc3339(time: Millis) -> String {
+    DateTime::from_millis(time).fmt(DateTimeFormat::DateTime).unwrap_or_default()
+}
+
+/// An id like those of the API.
+fn random_id(length: usize) -> String {
+    let id = std::iter::repeat_with(|| char::from_digit(fastrand::u32(0..36), 36));
+    id.flatten().take(length).collect()
+}
+
+// No code panics while it holds one of these, so what a poisoned one guards is whole.
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn locked_for_reading<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn locked_for_writing<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

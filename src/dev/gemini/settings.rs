@@ -1,0 +1,28 @@
+//! How the simulator behaves. The defaults are quick jobs and the retries that Gemini is believed to make.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a batch runs before it ends.
+    pub finish_after: Duration,
+    /// How many copies of each event are sent at once.
+    pub copies: u32,
+    /// How long every `GET` of a batch or a file waits before it answers.
+    pub answer_delay: Duration,
+    /// The waits between attempts to deliver. The last one is repeated until a day has passed; without any,
+    /// there is one attempt.
+    pub retries: Vec<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let seconds = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800];
+        Self {
+            finish_after: Duration::from_secs(1),
+            copies: 1,
+            answer_delay: Duration::ZERO,
+            retries: seconds.map(Duration::from_secs).to_vec(),
+        }
+    }
+}

@@ -1,1 +1,14 @@
-//! The local machine: the same handlers against embedded stores and a simulated Gemini API.
+//! The local machine: the same handlers against embedded stores and a simulated Gemini API, all in one process on
+//! loopback. The library knows nothing of it.
+
+mod changes;
+mod front;
+pub mod gemini;
+mod machine;
+mod ports;
+mod pump;
+pub mod stores;
+
+pub use changes::Change;
+pub use machine::{Addresses, Machine, Options, quick};
+pub use ports::{DEFAULT_PORT, Ports};

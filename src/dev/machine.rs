@@ -1,0 +1,278 @@
+//! The machine as a whole: what is started, in which order, and how it stops.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use lambda_runtime::{Context, LambdaEvent};
+use serde::Serialize;
+use serde_json::json;
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
+
+use super::{
+    changes::Change,
+    front,
+    gemini::{self, Simulator},
+    ports::{Ports, url},
+    pump::Pump,
+    stores::{self, Stores},
+};
+use crate::{
+    archiver::{Archiver, Clients},
+    aws,
+    clock::{Clock, Millis, SystemClock, millis},
+    config::{ArchiverSettings, ReceiverSettings},
+    ledger::Ledger,
+    receiver::Receiver,
+    secrets::Secret,
+    sweeper::sweep,
+    webhook::SigningSecrets,
+    worker::Pace,
+};
+
+/// How long an invocation of the archiver may take here, as in the template.
+const INVOCATION: Duration = Duration::from_secs(900);
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const TTL_EVERY: Duration = Duration::from_secs(60);
+
+/// Any text is a key to the simulator.
+const API_KEY: &str = "local-key";
+
+pub struct Options {
+    pub data: PathBuf,
+    pub ports: Ports,
+    pub simulator: gemini::Settings,
+    pub pace: Pace,
+}
+
+/// Troubles are waited out for seconds here, not for minutes.
+pub fn quick() -> Pace {
+    Pace {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(30),
+        asleep: Duration::from_secs(2),
+        absent: Duration::from_secs(3),
+        key: Duration::from_secs(5),
+    }
+}
+
+/// Where everything is, and with which keys.
+#[derive(Clone, Debug, Serialize)]
+pub struct Addresses {
+    pub webhook_url: String,
+    pub gemini_url: String,
+    pub dynamodb_url: String,
+    pub s3_url: String,
+    pub deliveries_table: String,
+    pub jobs_table: String,
+    pub bucket: String,
+    pub data_dir: PathBuf,
+    pub webhook_secret: String,
+    pub aws_access_key_id: String,
+    pub aws_secret_access_key: String,
+    pub aws_region: String,
+    pub gemini_api_key: String,
+}
+
+pub struct Machine {
+    pub addresses: Addresses,
+    pub stores: Stores,
+    pub simulator: Arc<Simulator>,
+    archiver: Arc<Archiver>,
+    changes: broadcast::Sender<Change>,
+    shutdown: watch::Sender<bool>,
+    servers: JoinSet<()>,
+    workers: JoinSet<()>,
+}
+
+impl Machine {
+    pub async fn start(options: Options) -> Result<Self> {
+        let Ports { webhook, gemini: gemini_port, dynamodb, s3 } = options.ports;
+        let (webhook_url, gemini_url) = (url(&webhook)?, url(&gemini_port)?);
+        let (shutdown, stop) = watch::channel(false);
+        let stores = stores::open(&options.data, dynamodb, s3, stop.clone()).await?;
+        let secret = signing_secret(&options.data)?;
+
+        let addresses = Addresses {
+            webhook_url: format!("{webhook_url}/"),
+            gemini_url: gemini_url.clone(),
+            dynamodb_url: stores.dynamodb_url.clone(),
+            s3_url: stores.s3_url.clone(),
+            deliveries_table: stores.deliveries_table.clone(),
+            jobs_table: stores.jobs_table.clone(),
+            bucket: stores.bucket.clone(),
+            data_dir: fs::canonicalize(&options.data)?,
+            webhook_secret: secret.expose().to_owned(),
+            aws_access_key_id: stores.access_key_id.clone(),
+            aws_secret_access_key: stores.secret_access_key.clone(),
+            aws_region: stores.region.clone(),
+            gemini_api_key: API_KEY.to_owned(),
+        };
+        let receiver = Arc::new(receiver(&addresses, &stores)?);
+        let archiver = Arc::new(archiver(&addresses, &stores, options.pace)?);
+        let simulator = Simulator::open(
+            &options.data.join("gemini"),
+            &gemini_url,
+            &addresses.webhook_url,
+            &secret,
+            options.simulator,
+        )
+        .await?;
+
+        // What is written from here on comes by the stream; what was there before is the first sweep's.
+        let pump = Pump::open(stores.streams(aws::archiver_timeouts()), &stores.deliveries_table).await?;
+        void_leases(&archiver.worker().ledger).await?;
+
+        let (changes, _) = broadcast::channel(4096);
+        let mut workers = JoinSet::new();
+        workers.spawn(pump.run(Arc::clone(&archiver), changes.clone()));
+        workers.spawn(sweeps(Arc::clone(&archiver)));
+
+        let mut servers = JoinSet::new();
+        servers.spawn(serve(webhook, front::router(receiver), stop.clone()));
+        servers.spawn(serve(gemini_port, simulator.router(), stop.clone()));
+        servers.spawn(Arc::clone(&simulator).run(stopped(stop)));
+
+        Ok(Self { addresses, stores, simulator, archiver, changes, shutdown, servers, workers })
+    }
+
+    /// Every change of a delivery from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.archiver.worker().ledger
+    }
+
+    /// Deletes rows that have expired, now and every minute, until dropped.
+    pub async fn expire(&self) {
+        loop {
+            if let Err(error) = self.stores.sweep_ttl().await {
+                tracing::warn!(%error, "expired rows stay");
+            }
+            tokio::time::sleep(TTL_EVERY).await;
+        }
+    }
+
+    /// Stops taking deliveries, then the workers, then the stores.
+    pub async fn stop(mut self) {
+        // Without a receiver there is nothing left to stop.
+        let _ = self.shutdown.send(true);
+        while self.servers.join_next().await.is_some() {}
+        self.workers.shutdown().await;
+        self.stores.stopped().await;
+    }
+}
+
+/// The context of a made-up invocation.
+pub(super) fn context() -> Context {
+    let mut context = Context::default();
+    context.request_id = uuid::Uuid::new_v4().to_string();
+    context.deadline = u64::try_from(end_of_invocation()).unwrap_or(u64::MAX);
+    context
+}
+
+fn end_of_invocation() -> Millis {
+    SystemClock.now() + millis(INVOCATION)
+}
+
+fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {
+    let settings = ReceiverSettings::read(&|name| match name {
+        "DELIVERIES_TABLE" => Some(addresses.deliveries_table.clone()),
+        "WEBHOOK_SECRET" => Some(addresses.webhook_secret.clone()),
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(addresses.dynamodb_url.clone()),
+        _ => None,
+    })?;
+    let dynamodb = stores.dynamodb(aws::receiver_timeouts());
+    Ok(Receiver::new(settings, dynamodb, no_secrets_manager(), Arc::new(SystemClock)))
+}
+
+fn archiver(addresses: &Addresses, stores: &Stores, pace: Pace) -> Result<Archiver> {
+    let settings = ArchiverSettings::read(&|name| match name {
+        "DELIVERIES_TABLE" => Some(addresses.deliveries_table.clone()),
+        "JOBS_TABLE" => Some(addresses.jobs_table.clone()),
+        "BUCKET" => Some(addresses.bucket.clone()),
+        "GEMINI_API_KEY" => Some(addresses.gemini_api_key.clone()),
+        "GEMINI_BASE_URL" => Some(addresses.gemini_url.clone()),
+        _ => None,
+    })?;
+    let clients = Clients {
+        dynamodb: stores.dynamodb(aws::archiver_timeouts()),
+        s3: stores.s3(aws::archiver_timeouts()),
+        secrets: no_secrets_manager(),
+    };
+    Archiver::new(settings, clients, Arc::new(SystemClock), pace).map_err(|error| anyhow!(error))
+}
+
+/// Both secrets are given here, so this client is never called.
+fn no_secrets_manager() -> aws_sdk_secretsmanager::Client {
+    let config = aws_sdk_secretsmanager::Config::builder();
+    aws_sdk_secretsmanager::Client::from_conf(config.behavior_version_latest().build())
+}
+
+/// Made once for each folder.
+fn signing_secret(folder: &Path) -> Result<Secret> {
+    let path = folder.join("webhook-secret");
+    if let Ok(text) = fs::read_to_string(&path) {
+        SigningSecrets::parse(&text)
+            .map_err(|why| anyhow!("{} {why}; delete it to have a new one made", path.display()))?;
+        return Ok(Secret::new(text.trim()));
+    }
+    let secret = SigningSecrets::development();
+    let temporary = folder.join("webhook-secret.new");
+    fs::write(&temporary, secret.expose())
+        .and_then(|()| fs::rename(&temporary, &path))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(secret)
+}
+
+/// One process has the folder to itself, so leases found at start have nobody behind them.
+async fn void_leases(ledger: &Ledger) -> Result<()> {
+    for shard in Ledger::shards() {
+        let mut after = None;
+        loop {
+            let page = ledger.due(shard, Millis::MAX, after, 100).await?;
+            for key in &page.keys {
+                let _ = ledger.void_lease(key).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Everything open at first, then what is due, every second.
+async fn sweeps(archiver: Arc<Archiver>) {
+    if let Err(error) = sweep(archiver.worker(), Millis::MAX, end_of_invocation()).await {
+        tracing::warn!(%error, "the first sweep failed");
+    }
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let event = LambdaEvent::new(json!({"schedule": "sweep"}), context());
+        if let Err(error) = archiver.invoke(event).await {
+            tracing::warn!(%error, "a sweep failed");
+        }
+    }
+}
+
+async fn serve(listener: tokio::net::TcpListener, router: axum::Router, stop: watch::Receiver<bool>) {
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped(stop)).await {
+        tracing::error!(%error, "a server stopped");
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the machine is gone, which is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -16,4 +16,6 @@ pub mod webhook;
 pub mod worker;
 
 #[cfg(feature = "local")]
+pub mod cli;
+#[cfg(feature = "local")]
 pub mod dev;

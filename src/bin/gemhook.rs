@@ -1,1 +1,7 @@
-fn main() {}
+//! The command line: the local machine and the tools around a deployment.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gemhook::cli::main()
+}

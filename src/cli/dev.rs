@@ -1,0 +1,133 @@
+//! `gemhook dev`: the local machine, up until somebody stops it.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Result;
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use tokio::{
+    pin, select,
+    signal::unix::{SignalKind, signal},
+    sync::broadcast::error::RecvError,
+};
+
+use crate::dev::{Addresses, Change, DEFAULT_PORT, Machine, Options, Ports, gemini::Settings, quick};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where tables, objects and the simulator's jobs are kept
+    #[arg(long, value_name = "DIR", default_value = ".gemhook")]
+    data: PathBuf,
+    /// The first of four ports in a row; 0 picks free ones
+    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=65532))]
+    port: u16,
+    /// Writes JSON: one object with all addresses, then one for each change of a delivery
+    #[arg(long)]
+    json: bool,
+    /// How long a simulated batch runs
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    finish_after: Duration,
+    /// How many copies of each event are sent at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    copies: u32,
+    /// How long the simulated API takes to answer a question about a job
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    answer_delay: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "a number of seconds, such as 0.5")?;
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
+
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let simulator = Settings {
+        finish_after: args.finish_after,
+        copies: args.copies,
+        answer_delay: args.answer_delay,
+        ..Settings::default()
+    };
+    let ports = Ports::take(args.port).await?;
+    let machine = Machine::start(Options { data: args.data, ports, simulator, pace: quick() }).await?;
+    let shown = show(&machine, args.json).await;
+    machine.stop().await;
+    match shown {
+        // Whoever read our output has gone away: an end like any other.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        shown => shown.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+    }
+}
+
+async fn show(machine: &Machine, json: bool) -> io::Result<()> {
+    let mut changes = machine.changes();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    write(|out| if json { line(out, &machine.addresses) } else { greet(out, &machine.addresses) })?;
+    let expire = machine.expire();
+    pin!(expire);
+    loop {
+        select! {
+            change = changes.recv() => match change {
+                Ok(change) if json => write(|out| line(out, &change))?,
+                Ok(change) => write(|out| tell(out, &change))?,
+                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "changes were too quick to show"),
+                Err(RecvError::Closed) => return Ok(()),
+            },
+            () = &mut expire => {}
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        }
+    }
+}
+
+fn write(text: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    text(&mut out)?;
+    out.flush()
+}
+
+fn line(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
+}
+
+fn greet(out: &mut dyn Write, at: &Addresses) -> io::Result<()> {
+    writeln!(out, "gemhook dev: everything runs on this machine; Ctrl-C stops it\n")?;
+    for (name, place, note) in [
+        ("webhook", &at.webhook_url, "POST signed events here"),
+        ("gemini", &at.gemini_url, "the Gemini API, simulated; any key will do"),
+        ("dynamodb", &at.dynamodb_url, &format!("tables {} and {}", at.deliveries_table, at.jobs_table)),
+        ("s3", &at.s3_url, &format!("bucket {}", at.bucket)),
+    ] {
+        writeln!(out, "  {name:<9} {place:<24} {note}")?;
+    }
+    writeln!(out, "  {:<9} {}", "data", at.data_dir.display())?;
+    writeln!(out, "  {:<9} {}", "secret", at.webhook_secret)?;
+    writeln!(
+        out,
+        "  {:<9} {} / {} ({})",
+        "aws key", at.aws_access_key_id, at.aws_secret_access_key, at.aws_region
+    )?;
+    writeln!(out, "\nGoogle's SDKs find it by GOOGLE_GEMINI_BASE_URL={}", at.gemini_url)?;
+    writeln!(out, "A delivery is shown when it has ended or has to wait:\n")
+}
+
+/// One line for a delivery that has ended or waits; what passes at once is not worth one.
+fn tell(out: &mut dyn Write, change: &Change) -> io::Result<()> {
+    if !change.is_end() && change.state != "waiting" {
+        return Ok(());
+    }
+    let time = DateTime::from_millis(change.received_at).fmt(DateTimeFormat::DateTime).unwrap_or_default();
+    let time = time.get(11..19).unwrap_or_default();
+    let end = change.outcome.as_deref().unwrap_or(&change.state);
+    let kind = change.event_type.as_deref().unwrap_or("(no type)");
+    let job = change.job.as_deref().unwrap_or("-");
+    write!(out, "{time}  {end:<9} {kind:<28} {job}  {}", change.webhook_id)?;
+    match &change.last_error {
+        Some(why) => writeln!(out, "  ({why})"),
+        None => writeln!(out),
+    }
+}

@@ -1,0 +1,65 @@
+//! The command line, a command a file.
+
+mod demo;
+mod dev;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Gemini's webhooks, verified, recorded exactly once, results archived.
+#[derive(Parser)]
+#[command(name = "gemhook", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows the whole way of an event on this machine, in a temporary folder, and checks what came of it
+    Demo(demo::Args),
+    /// Runs the functions, their stores and a simulated Gemini API on this machine until Ctrl-C
+    Dev(dev::Args),
+}
+
+/// Exit status 0 where all was well, 1 where something was not, 2 for a wrong call.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The demo provokes refusals and shows them itself.
+    log_to_stderr(if matches!(cli.command, Command::Demo(_)) { "error" } else { "warn" });
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(args).await,
+            Command::Dev(args) => dev::run(args).await,
+        }
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("gemhook: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// `RUST_LOG` chooses; by default only what a person should see.
+fn log_to_stderr(level: &str) {
+    let quiet = crate::dev::stores::QUIET.join(",");
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},{quiet}")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .compact()
+        .init();
+}

@@ -85,6 +85,7 @@ pub struct Machine {
     pub addresses: Addresses,
     pub stores: Stores,
     pub simulator: Arc<Simulator>,
+    receiver: Arc<Receiver>,
     archiver: Arc<Archiver>,
     changes: broadcast::Sender<Change>,
     shutdown: watch::Sender<bool>,
@@ -136,16 +137,21 @@ impl Machine {
         workers.spawn(sweeps(Arc::clone(&archiver)));
 
         let mut servers = JoinSet::new();
-        servers.spawn(serve(webhook, front::router(receiver), stop.clone()));
+        servers.spawn(serve(webhook, front::router(Arc::clone(&receiver)), stop.clone()));
         servers.spawn(serve(gemini_port, simulator.router(), stop.clone()));
         servers.spawn(Arc::clone(&simulator).run(stopped(stop)));
 
-        Ok(Self { addresses, stores, simulator, archiver, changes, shutdown, servers, workers })
+        Ok(Self { addresses, stores, simulator, receiver, archiver, changes, shutdown, servers, workers })
     }
 
     /// Every change of a delivery from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// The function behind the webhook, to be invoked with an event.
+    pub fn receiver(&self) -> Arc<Receiver> {
+        Arc::clone(&self.receiver)
     }
 
     pub fn ledger(&self) -> &Ledger {

@@ -1,0 +1,191 @@
+//! A local machine for one test, and what a sender and a reader need.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use gemhook::{
+    aws,
+    dev::{Change, Machine, Options, Ports, gemini::Settings, quick},
+};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tempfile::TempDir;
+
+pub type Row = HashMap<String, AttributeValue>;
+
+/// Far longer than anything takes, so that only a hang is noticed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct TestMachine {
+    pub machine: Machine,
+    pub http: Client,
+    _folder: TempDir,
+}
+
+impl TestMachine {
+    pub async fn start() -> Self {
+        Self::with(Settings { finish_after: Duration::from_millis(50), ..Settings::default() }).await
+    }
+
+    pub async fn with(simulator: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            data: folder.path().to_owned(),
+            ports: Ports::take(0).await.unwrap(),
+            simulator,
+            pace: quick(),
+        };
+        let machine = Machine::start(options).await.unwrap();
+        Self { machine, http: Client::new(), _folder: folder }
+    }
+
+    /// A delivery of this body, rightly signed just now.
+    pub fn delivery(&self, id: &str, body: impl Into<Vec<u8>>) -> RequestBuilder {
+        let body = body.into();
+        let at = now();
+        let signature = sign(&self.machine.addresses.webhook_secret, id, at, &body);
+        self.http
+            .post(&self.machine.addresses.webhook_url)
+            .header("webhook-id", id)
+            .header("webhook-timestamp", at)
+            .header("webhook-signature", signature)
+            .header("content-type", "application/json")
+            .body(body)
+    }
+
+    /// Creates an inline batch whose event goes nowhere, and waits until it has ended.
+    pub async fn silent_batch(&self, requests: Value) -> String {
+        let name = self.create_batch(requests, json!({"uris": ["http://127.0.0.1:9/"]})).await;
+        loop {
+            let batch: Value = self.gemini(&format!("v1beta/{name}")).await.json().await.unwrap();
+            if batch["done"] == true {
+                return name;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn create_batch(&self, requests: Value, webhook_config: Value) -> String {
+        self.create(json!({"requests": {"requests": requests}}), webhook_config).await
+    }
+
+    pub async fn create(&self, input: Value, webhook_config: Value) -> String {
+        let url = format!("{}/v1beta/models/m:batchGenerateContent", self.machine.addresses.gemini_url);
+        let batch = json!({"batch": {
+            "displayName": "test",
+            "inputConfig": input,
+            "webhookConfig": webhook_config,
+        }});
+        let answer = self.http.post(url).header("x-goog-api-key", "k").json(&batch).send().await.unwrap();
+        let created: Value = answer.error_for_status().unwrap().json().await.unwrap();
+        created["name"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn gemini(&self, path: &str) -> Response {
+        let url = format!("{}/{path}", self.machine.addresses.gemini_url);
+        self.http.get(url).header("x-goog-api-key", "k").send().await.unwrap()
+    }
+
+    /// The row of a delivery once it has ended.
+    pub async fn ended(&self, webhook_id: &str) -> Row {
+        let row = async {
+            loop {
+                if let Some(row) = self.delivery_row(webhook_id).await
+                    && matches!(text(&row, "state"), "done" | "failed")
+                {
+                    return row;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, row).await.unwrap_or_else(|_| panic!("{webhook_id} did not end"))
+    }
+
+    pub async fn delivery_row(&self, webhook_id: &str) -> Option<Row> {
+        self.row(&self.machine.addresses.deliveries_table, "webhook_id", webhook_id).await
+    }
+
+    pub async fn job_row(&self, job_id: &str) -> Option<Row> {
+        self.row(&self.machine.addresses.jobs_table, "job_id", job_id).await
+    }
+
+    async fn row(&self, table: &str, key: &str, value: &str) -> Option<Row> {
+        let get = self.dynamodb().get_item().table_name(table).consistent_read(true);
+        get.key(key, AttributeValue::S(value.to_owned())).send().await.unwrap().item
+    }
+
+    pub async fn rows(&self, table: &str) -> Vec<Row> {
+        let scan = self.dynamodb().scan().table_name(table).consistent_read(true);
+        scan.send().await.unwrap().items.unwrap_or_default()
+    }
+
+    pub async fn deliveries(&self) -> Vec<Row> {
+        self.rows(&self.machine.addresses.deliveries_table.clone()).await
+    }
+
+    /// Every object of the bucket, by key.
+    pub async fn objects(&self) -> HashMap<String, Vec<u8>> {
+        let (s3, bucket) = (self.machine.stores.s3(aws::archiver_timeouts()), &self.machine.addresses.bucket);
+        let listed = s3.list_objects_v2().bucket(bucket).send().await.unwrap();
+        let mut objects = HashMap::new();
+        for key in listed.contents().iter().filter_map(|object| object.key()) {
+            let got = s3.get_object().bucket(bucket).key(key).send().await.unwrap();
+            objects.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
+        }
+        objects
+    }
+
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        self.machine.stores.dynamodb(aws::archiver_timeouts())
+    }
+
+    pub fn changes(&self) -> tokio::sync::broadcast::Receiver<Change> {
+        self.machine.changes()
+    }
+}
+
+/// Two requests that succeed and one that does not.
+pub fn three_requests() -> Value {
+    json!([
+        {"request": {"contents": [{"parts": [{"text": "one two"}]}]}, "metadata": {"key": "a"}},
+        {"request": {"contents": [{"parts": [{"text": "three"}]}]}, "metadata": {"key": "b"}},
+        {"request": {}, "metadata": {"key": "c"}},
+    ])
+}
+
+pub fn succeeded(job: &str) -> String {
+    json!({"type": "batch.succeeded", "version": "v1", "timestamp": "2026-05-28T20:26:30Z", "data": {"id": job}})
+        .to_string()
+}
+
+/// Signed by hand: nothing of the code under test is asked.
+pub fn sign(secret: &str, id: &str, at: u64, body: &[u8]) -> String {
+    let key = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    mac.update(format!("{id}.{at}.").as_bytes());
+    mac.update(body);
+    format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+pub fn text<'a>(row: &'a Row, name: &str) -> &'a str {
+    row.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
+}
+
+pub fn number(row: &Row, name: &str) -> i64 {
+    row[name].as_n().unwrap().parse().unwrap()
+}
+
+/// `state/outcome` of a row.
+pub fn end(row: &Row) -> String {
+    format!("{}/{}", text(row, "state"), text(row, "outcome"))
+}

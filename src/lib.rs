@@ -1,3 +1,16 @@
+//! Gemini's webhooks on AWS Lambda: verified, recorded exactly once, results archived.
+//!
+//! The way of an event:
+//!
+//! 1. A request comes to the [`receiver`]. [`webhook`] decides whether its sender is proved; only a verified
+//!    delivery can become a row.
+//! 2. The [`ledger`] puts it into the Deliveries table, on the condition that its id is new. The sender hears 200.
+//! 3. The table's stream invokes the [`archiver`], whose [`worker`] takes a lease on the row.
+//! 4. [`gemini`] tells what became of the job, [`archive`] brings its output into the bucket.
+//! 5. The [`ledger`] commits the row and the job in one transaction.
+//!
+//! The [`sweeper`] does 3 to 5 for every row that was left over. [`config`] reads the environment once.
+
 pub mod archive;
 pub mod archiver;
 pub mod aws;

@@ -1,6 +1,8 @@
 //! Whatever comes from outside gets an answer from the table, and nothing unverified is stored.
 
-use gemhook::dev::gemini::Settings;
+use std::sync::Arc;
+
+use gemhook::{clock::SystemClock, config::ReceiverSettings, dev::gemini::Settings, receiver::Receiver};
 use lambda_runtime::{Context, LambdaEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -131,4 +133,46 @@ async fn without_its_table_a_delivery_is_asked_for_again() {
     let answer = test.delivery("msg_a", "{}").send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "30");
+}
+
+/// A table that accepts the connection and then says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_hangs_is_not_waited_for_beyond_the_budget() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let settings = ReceiverSettings::read(&|name| match name {
+        "DELIVERIES_TABLE" => Some("deliveries".to_owned()),
+        "WEBHOOK_SECRET" => Some(secret.to_owned()),
+        _ => None,
+    });
+    let dynamodb = aws_sdk_dynamodb::Config::builder()
+        .behavior_version_latest()
+        .region(aws_sdk_dynamodb::config::Region::new("eu-central-1"))
+        .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("k", "s", None, None, "test"))
+        .timeout_config(gemhook::aws::receiver_timeouts())
+        .endpoint_url(endpoint)
+        .build();
+    let secrets = aws_sdk_secretsmanager::Config::builder().behavior_version_latest().build();
+    let receiver = Arc::new(Receiver::new(
+        settings.unwrap(),
+        aws_sdk_dynamodb::Client::from_conf(dynamodb),
+        aws_sdk_secretsmanager::Client::from_conf(secrets),
+        Arc::new(SystemClock),
+    ));
+    let at = now();
+    let event = json!({
+        "version": "2.0",
+        "headers": {
+            "webhook-id": "msg_a",
+            "webhook-timestamp": at.to_string(),
+            "webhook-signature": sign(secret, "msg_a", at, b"{}"),
+        },
+        "requestContext": {"http": {"method": "POST", "path": "/"}},
+        "body": "{}",
+        "isBase64Encoded": false,
+    });
+    let answer = receiver.invoke(LambdaEvent::new(event, Context::default())).await.unwrap();
+    assert_eq!(answer["statusCode"], 503);
+    assert_eq!(answer["headers"]["retry-after"], "30");
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command_line;
+mod cost;
 mod crash;
 mod events;
 mod functions;

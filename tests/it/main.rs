@@ -1,5 +1,13 @@
 //! The local machine, talked to over HTTP and through the AWS SDK, as users would.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails panics"
+)]
+
 mod bad_input;
 mod command_line;
 mod cost;

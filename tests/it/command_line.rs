@@ -7,6 +7,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::support::folder;
+
 pub const GEMHOOK: &str = env!("CARGO_BIN_EXE_gemhook");
 
 /// `gemhook dev --json` in a folder, and the lines it writes.
@@ -50,7 +52,7 @@ impl Drop for Dev {
 
 #[test]
 fn dev_tells_where_everything_is_and_ends_with_ctrl_c() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let mut dev = Dev::start(folder.path(), &[]);
     for name in [
         "webhook_url",
@@ -79,7 +81,7 @@ fn dev_tells_where_everything_is_and_ends_with_ctrl_c() {
 fn dev_names_a_port_that_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().min(65_532).to_string();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let dev =
         Command::new(GEMHOOK).args(["dev", "--port", &port, "--data"]).arg(folder.path()).output().unwrap();
     assert_eq!(dev.status.code(), Some(1));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     command_line::Dev,
-    support::{now, sign, succeeded, three_requests},
+    support::{folder, now, sign, succeeded, three_requests},
 };
 
 async fn create_batch(dev: &Dev) -> String {
@@ -30,7 +30,7 @@ fn until(dev: &mut Dev, wanted: impl Fn(&Value) -> bool) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_accept_and_archive_it_finishes_the_job() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     // Answers about the job take longer than the process lives.
     let slow = ["--answer-delay", "60", "--finish-after", "0.05"];
     let mut dev = Dev::start(folder.path(), &slow);
@@ -67,7 +67,7 @@ async fn killed_between_accept_and_archive_it_finishes_the_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_it_was_delivered_an_event_is_still_owed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let dev = Dev::start(folder.path(), &["--finish-after", "3"]);
     let job = create_batch(&dev).await;
     tokio::time::sleep(Duration::from_millis(100)).await;

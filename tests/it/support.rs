@@ -34,7 +34,7 @@ impl TestMachine {
     }
 
     pub async fn with(simulator: Settings) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let options = Options {
             data: folder.path().to_owned(),
             ports: Ports::take(0).await.unwrap(),
@@ -148,6 +148,11 @@ impl TestMachine {
     pub fn changes(&self) -> tokio::sync::broadcast::Receiver<Change> {
         self.machine.changes()
     }
+}
+
+/// A folder of the test's own, where cargo keeps what tests leave behind.
+pub fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 /// Two requests that succeed and one that does not.

@@ -3,6 +3,7 @@
 //! The key goes to the configured host only: redirects are not followed.
 
 mod batch;
+pub mod catalogue;
 mod fault;
 mod name;
 mod spill;

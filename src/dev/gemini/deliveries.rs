@@ -10,9 +10,18 @@ use std::{
 use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::{Client, redirect};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
-use super::{Settings, agenda::Agenda, batch::Batch, locked, now, store::Shelf};
+use super::{
+    Settings,
+    agenda::Agenda,
+    batch::Batch,
+    locked, now, rfc3339,
+    store::Shelf,
+    webhooks::{State, Webhooks},
+};
 use crate::{
     aws::explain,
     clock::{Millis, millis},
@@ -60,8 +69,10 @@ struct Delivery {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Target {
-    /// The registered webhook, wherever it is today.
+    /// The webhook that is built in, wherever it is today.
     Registered,
+    /// The id of another registered webhook.
+    Webhook(String),
     /// An address that the job came with.
     Dynamic(String),
 }
@@ -79,6 +90,7 @@ pub(super) struct Deliveries {
     client: Client,
     webhook_url: String,
     secrets: SigningSecrets,
+    webhooks: Arc<Webhooks>,
     copies: u32,
     retries: Vec<Duration>,
     sent: broadcast::Sender<Sent>,
@@ -89,6 +101,7 @@ impl Deliveries {
         folder: PathBuf,
         webhook_url: &str,
         secrets: SigningSecrets,
+        webhooks: Arc<Webhooks>,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder).await?;
@@ -111,6 +124,7 @@ impl Deliveries {
                 .build()?,
             webhook_url: webhook_url.to_owned(),
             secrets,
+            webhooks,
             copies: settings.copies.max(1),
             retries: settings.retries.clone(),
             sent: broadcast::channel(1024).0,
@@ -125,34 +139,62 @@ impl Deliveries {
     /// the deliveries follow from the batch, and a delivery's record stays when it has ended.
     pub(super) async fn owe(&self, batch: &Batch) -> anyhow::Result<()> {
         let Some(end) = &batch.end else { return Ok(()) };
-        let body = serde_json::to_string(&batch.event(end))?;
-        let mut targets: Vec<Target> = batch.webhook.uris.iter().cloned().map(Target::Dynamic).collect();
+        let (id, event_type) = (&batch.webhook_id, end.outcome.event_type());
+        let place = |place: usize| if place == 0 { id.clone() } else { format!("{id}.{place}") };
+        let dynamic = batch.webhook.uris.iter().cloned().map(Target::Dynamic);
+        let mut targets: Vec<_> = dynamic.enumerate().map(|(at, target)| (place(at), target)).collect();
         if targets.is_empty() {
-            targets.push(Target::Registered);
-        }
-        for (place, target) in targets.into_iter().enumerate() {
-            let name = match place {
-                0 => batch.webhook_id.clone(),
-                _ => format!("{}.{place}", batch.webhook_id),
-            };
-            if self.shelf.holds(&name).await? {
-                continue;
+            // The built-in webhook's record is written last: once it is there, nobody who registers later is
+            // told of what is past.
+            if self.shelf.holds(id).await? {
+                return Ok(());
             }
-            let delivery = Delivery {
-                name: name.clone(),
-                webhook_id: batch.webhook_id.clone(),
-                event_type: end.outcome.event_type().to_owned(),
-                body: body.clone(),
-                target,
-                attempts: 0,
-                owed_since: now(),
-                due: now(),
-                end: None,
-            };
-            self.shelf.write(&name, &delivery).await?;
-            locked(&self.owed).insert(name.clone(), delivery);
-            self.agenda.add(now(), &name);
+            let others = self.webhooks.subscribed(event_type).into_iter();
+            targets.extend(others.map(|other| (format!("{id}.{other}"), Target::Webhook(other))));
+            targets.push((id.clone(), Target::Registered));
         }
+        let body = serde_json::to_string(&batch.event(end))?;
+        for (name, target) in targets {
+            if !self.shelf.holds(&name).await? {
+                self.add(name, id, event_type, &body, target).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a ping sends is not documented: an event without a job, in the ordinary envelope.
+    pub(super) async fn ping(&self, webhook: &str) -> anyhow::Result<()> {
+        let event = json!({"type": "ping", "version": "v1", "timestamp": rfc3339(now()), "data": {}});
+        let target = match self.webhooks.is_builtin(webhook) {
+            true => Target::Registered,
+            false => Target::Webhook(webhook.to_owned()),
+        };
+        let id = format!("msg_{}", Uuid::new_v4());
+        self.add(id.clone(), &id, "ping", &event.to_string(), target).await
+    }
+
+    async fn add(
+        &self,
+        name: String,
+        webhook_id: &str,
+        event_type: &str,
+        body: &str,
+        target: Target,
+    ) -> anyhow::Result<()> {
+        let delivery = Delivery {
+            name: name.clone(),
+            webhook_id: webhook_id.to_owned(),
+            event_type: event_type.to_owned(),
+            body: body.to_owned(),
+            target,
+            attempts: 0,
+            owed_since: now(),
+            due: now(),
+            end: None,
+        };
+        self.shelf.write(&name, &delivery).await?;
+        locked(&self.owed).insert(name.clone(), delivery);
+        self.agenda.add(now(), &name);
         Ok(())
     }
 
@@ -167,12 +209,18 @@ impl Deliveries {
 
     async fn attempt(&self, name: &str) {
         let Some(mut delivery) = locked(&self.owed).get(name).cloned() else { return };
-        delivery.attempts = delivery.attempts.saturating_add(1);
         let timestamp = now().div_euclid(1000);
-        let signature = self.signature(&delivery, timestamp);
-        let copies = (1..=self.copies).map(|copy| self.send(&delivery, timestamp, &signature, copy));
-        let accepted = join_all(copies).await.into_iter().all(|accepted| accepted);
-        delivery.settle(accepted, now(), &self.retries);
+        match self.address(&delivery, timestamp) {
+            Some((uri, signature)) => {
+                delivery.attempts = delivery.attempts.saturating_add(1);
+                let copies =
+                    (1..=self.copies).map(|copy| self.send(&delivery, &uri, timestamp, &signature, copy));
+                let accepted = join_all(copies).await.into_iter().all(|accepted| accepted);
+                delivery.settle(accepted, now(), &self.retries);
+                self.disable_if_given_up(&delivery).await;
+            }
+            None => delivery.end = Some(DeliveryEnd::GivenUp),
+        }
         // Should the disk fail, the event is still sent; after a restart perhaps once more than needed.
         if let Err(error) = self.shelf.write(name, &delivery).await {
             tracing::warn!(%error, name, "the record of a delivery could not be written");
@@ -186,21 +234,35 @@ impl Deliveries {
         }
     }
 
-    /// The one place where events are signed.
-    fn signature(&self, delivery: &Delivery, timestamp: i64) -> String {
+    /// Where a delivery goes today and its signature: the one place where events are signed. Nothing where the
+    /// webhook was deleted or is disabled.
+    fn address(&self, delivery: &Delivery, timestamp: i64) -> Option<(String, String)> {
+        let sign = |secrets: &SigningSecrets| {
+            secrets.sign(&delivery.webhook_id, timestamp, delivery.body.as_bytes())
+        };
         match &delivery.target {
-            Target::Registered | Target::Dynamic(_) => {
-                self.secrets.sign(&delivery.webhook_id, timestamp, delivery.body.as_bytes())
+            Target::Registered => Some((self.webhook_url.clone(), sign(&self.secrets))),
+            Target::Dynamic(uri) => Some((uri.clone(), sign(&self.secrets))),
+            Target::Webhook(id) => {
+                let (uri, secrets) = self.webhooks.signing(id)?;
+                Some((uri, sign(&secrets)))
+            }
+        }
+    }
+
+    /// A webhook that did not take an event for a whole day is sent no more of them.
+    async fn disable_if_given_up(&self, delivery: &Delivery) {
+        if let (Some(DeliveryEnd::GivenUp), Target::Webhook(id)) = (&delivery.end, &delivery.target) {
+            let disable =
+                self.webhooks.change(id, |webhook| webhook.state = State::DisabledDueToFailedDeliveries);
+            if disable.await.is_err() {
+                tracing::warn!(id, "the webhook could not be disabled");
             }
         }
     }
 
     /// Whether the copy was accepted.
-    async fn send(&self, delivery: &Delivery, timestamp: i64, signature: &str, copy: u32) -> bool {
-        let uri = match &delivery.target {
-            Target::Registered => &self.webhook_url,
-            Target::Dynamic(uri) => uri,
-        };
+    async fn send(&self, delivery: &Delivery, uri: &str, timestamp: i64, signature: &str, copy: u32) -> bool {
         let request = self
             .client
             .post(uri)
@@ -213,7 +275,7 @@ impl Deliveries {
         let sent = Sent {
             webhook_id: delivery.webhook_id.clone(),
             event_type: delivery.event_type.clone(),
-            uri: uri.clone(),
+            uri: uri.to_owned(),
             attempt: delivery.attempts,
             copy,
             answer: answer.map(|answer| answer.status().as_u16()).map_err(|error| explain(&error)),

@@ -13,6 +13,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod webhooks;
 mod work;
 
 use std::{
@@ -25,7 +26,7 @@ use std::{
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use tokio::sync::broadcast;
 
-use self::{batches::Batches, deliveries::Deliveries, files::Files, uploads::Uploads};
+use self::{batches::Batches, deliveries::Deliveries, files::Files, uploads::Uploads, webhooks::Webhooks};
 use crate::{
     clock::{Clock, Millis, SystemClock},
     secrets::Secret,
@@ -39,6 +40,7 @@ pub struct Simulator {
     answer_delay: Duration,
     files: Arc<Files>,
     uploads: Uploads,
+    webhooks: Arc<Webhooks>,
     deliveries: Arc<Deliveries>,
     batches: Batches,
 }
@@ -57,8 +59,11 @@ impl Simulator {
             .map_err(|why| anyhow::anyhow!("the signing secret {why}"))?;
         let files = Arc::new(Files::open(folder.join("files")).await?);
         let uploads = Uploads::open(folder.join("uploads"), &files).await?;
+        let webhooks = Arc::new(Webhooks::open(folder.join("webhooks"), webhook_url, secret).await?);
+        let deliveries = folder.join("deliveries");
         let deliveries =
-            Arc::new(Deliveries::open(folder.join("deliveries"), webhook_url, secrets, &settings).await?);
+            Deliveries::open(deliveries, webhook_url, secrets, Arc::clone(&webhooks), &settings).await?;
+        let deliveries = Arc::new(deliveries);
         let batches = Batches::open(
             folder.join("batches"),
             settings.finish_after,
@@ -71,6 +76,7 @@ impl Simulator {
             answer_delay: settings.answer_delay,
             files,
             uploads,
+            webhooks,
             deliveries,
             batches,
         }))

@@ -5,6 +5,7 @@ mod files;
 mod operation;
 mod problem;
 mod upload;
+mod webhooks;
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
@@ -35,6 +36,12 @@ pub(super) fn router(simulator: Arc<Simulator>) -> Router {
         .route("/{version}/files/{name}", get(files::read).delete(files::remove))
         .route("/download/{version}/files/{name}", get(files::download))
         .route("/upload/{version}/files", post(upload::receive).put(upload::receive))
+        .route("/{version}/webhooks", get(webhooks::list).post(webhooks::create))
+        .route(
+            "/{version}/webhooks/{name}",
+            get(webhooks::read).post(webhooks::call).patch(webhooks::update).delete(webhooks::remove),
+        )
+        .route("/{version}/webhooks/{name}/rotate_secret", post(webhooks::rotate_as_in_the_guide))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(from_fn(admit))

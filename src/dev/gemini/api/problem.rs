@@ -31,6 +31,10 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", message)
     }
 
+    pub(super) fn precondition(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "FAILED_PRECONDITION", message)
+    }
+
     pub(super) fn no_key() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,

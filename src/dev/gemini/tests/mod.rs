@@ -2,6 +2,7 @@
 
 mod api;
 mod events;
+mod webhooks;
 
 use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
 

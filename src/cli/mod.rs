@@ -2,6 +2,8 @@
 
 mod demo;
 mod dev;
+mod local;
+mod trigger;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -22,6 +24,8 @@ enum Command {
     Demo(demo::Args),
     /// Runs the functions, their stores and a simulated Gemini API on this machine until Ctrl-C
     Dev(dev::Args),
+    /// Signs an event, and sends or shows it
+    Trigger(trigger::Args),
 }
 
 /// Exit status 0 where all was well, 1 where something was not, 2 for a wrong call.
@@ -37,6 +41,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Demo(args) => demo::run(args).await,
             Command::Dev(args) => dev::run(args).await,
+            Command::Trigger(args) => trigger::run(args).await,
         }
     });
     match result {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use lambda_runtime::{Context, LambdaEvent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
     sync::{broadcast, watch},
@@ -64,7 +64,7 @@ pub fn quick() -> Pace {
 }
 
 /// Where everything is, and with which keys.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Addresses {
     pub webhook_url: String,
     pub gemini_url: String,

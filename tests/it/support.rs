@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct TestMachine {
     pub machine: Machine,
     pub http: Client,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TestMachine {
@@ -42,7 +42,11 @@ impl TestMachine {
             pace: quick(),
         };
         let machine = Machine::start(options).await.unwrap();
-        Self { machine, http: Client::new(), _folder: folder }
+        Self { machine, http: Client::new(), folder }
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// A delivery of this body, rightly signed just now.

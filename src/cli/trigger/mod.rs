@@ -1,0 +1,119 @@
+//! `gemhook trigger`: an event signed just now, sent or shown.
+
+pub mod event;
+mod show;
+pub mod signed;
+
+use std::{fs, io::Read, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use reqwest::{Url, redirect::Policy};
+use serde_json::json;
+
+use self::{
+    event::Change,
+    signed::{Form, Signed},
+};
+use super::local::Local;
+use crate::{
+    clock::{Clock, SystemClock},
+    secrets::Secret,
+    webhook::SigningSecrets,
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The event's type: one of Gemini's, or any other
+    #[arg(value_name = "TYPE", required_unless_present = "body")]
+    event_type: Option<String>,
+    /// Shows the event instead of sending it: for `cargo lambda invoke --data-file`, as it goes over the wire, or
+    /// as a command
+    #[arg(long, value_name = "FORM")]
+    print: Option<Print>,
+    /// Where it goes [default: the running `gemhook dev`]
+    #[arg(long, value_name = "URL")]
+    to: Option<Url>,
+    /// One or more signing secrets, newest first [default: WEBHOOK_SECRET, else the running `gemhook dev`'s]
+    #[arg(long, value_name = "whsec_...")]
+    secret: Option<String>,
+    /// Sets a field, as in data.id=batches/b1; `:=` sets JSON instead of text. May be repeated
+    #[arg(long, value_name = "FIELD=TEXT", conflicts_with = "body")]
+    set: Vec<Change>,
+    /// Sends the content of a file as it is; `-` reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "event_type")]
+    body: Option<PathBuf>,
+    /// The delivery's id; the same again makes a duplicate [default: a new one]
+    #[arg(long)]
+    id: Option<String>,
+    /// How long ago it was signed: more than 300 makes it stale, less than 0 is in the future
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    age: i64,
+    /// How it is signed
+    #[arg(long, default_value = "v1")]
+    form: Form,
+    #[command(flatten)]
+    local: Local,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Print {
+    /// The event of a Function URL
+    Lambda,
+    /// An HTTP/1.1 request
+    Http,
+    /// A command for the shell
+    Curl,
+}
+
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let local = args.local.addresses()?;
+    let now = SystemClock.now();
+    let timestamp = now.div_euclid(1000).saturating_sub(args.age);
+    let body = match (&args.body, &args.event_type) {
+        (Some(path), _) => read(path)?,
+        (None, Some(event_type)) => event::sample(event_type, timestamp, &args.set)?,
+        (None, None) => bail!("a TYPE or --body is needed"),
+    };
+    let given = args.secret.or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
+    let secret = given.or_else(|| local.as_ref().map(|at| Secret::new(&at.webhook_secret)));
+    let secret =
+        secret.context("no signing secret: give --secret, set WEBHOOK_SECRET or start `gemhook dev`")?;
+    let secrets =
+        SigningSecrets::parse(secret.expose()).map_err(|why| anyhow::anyhow!("the signing secret {why}"))?;
+    let id = args.id.unwrap_or_else(signed::fresh_id);
+    let event = Signed::new(args.form, &secrets, id, timestamp, body);
+
+    let to = match (args.to, local) {
+        (Some(to), _) => Some(to),
+        (None, Some(local)) => Some(Url::parse(&local.webhook_url)?),
+        (None, None) => None,
+    };
+    let needed = "no address: give --to URL or start `gemhook dev`";
+    match args.print {
+        Some(Print::Lambda) => println!("{:#}", show::lambda(&event, to.as_ref(), now)),
+        Some(Print::Http) => show::write(&show::http(&event, &to.context(needed)?))?,
+        Some(Print::Curl) => println!("{}", show::curl(&event, &to.context(needed)?)?),
+        None => return send(event, to.context(needed)?).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>> {
+    if path.as_os_str() == "-" {
+        let mut body = Vec::new();
+        std::io::stdin().read_to_end(&mut body).context("cannot read standard input")?;
+        return Ok(body);
+    }
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// One line of JSON, and exit status 1 where the event was not taken.
+async fn send(event: Signed, to: Url) -> Result<ExitCode> {
+    let http = reqwest::Client::builder().redirect(Policy::none()).build()?;
+    let answer = event.post(&http, to.clone()).await.with_context(|| format!("cannot reach {to}"))?;
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    println!("{}", json!({"webhook_id": event.id, "status": status.as_u16(), "answer": text}));
+    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

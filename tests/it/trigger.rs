@@ -1,0 +1,151 @@
+//! `gemhook trigger`: what it sends is taken, and what it prints is what other tools take.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::{Command, Output, Stdio},
+};
+
+use gemhook::webhook::{Event, EventKind};
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::{Value, json};
+
+use crate::{
+    command_line::GEMHOOK,
+    support::{TestMachine, end, text},
+};
+
+const TYPES: [&str; 10] = [
+    "batch.succeeded",
+    "batch.failed",
+    "batch.expired",
+    "batch.cancelled",
+    "interaction.completed",
+    "interaction.failed",
+    "interaction.cancelled",
+    "interaction.requires_action",
+    "video.generated",
+    "ping",
+];
+
+async fn trigger(test: &TestMachine, arguments: &[&str]) -> Output {
+    let addresses = test.folder().join("told.json");
+    std::fs::write(&addresses, serde_json::to_string(&test.machine.addresses).unwrap()).unwrap();
+    let mut command = Command::new(GEMHOOK);
+    command.arg("trigger").args(arguments).arg("--dev-json").arg(addresses).env_remove("WEBHOOK_SECRET");
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn answer(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_is_sent_accepted_and_told_apart() {
+    let test = TestMachine::start().await;
+    for event_type in TYPES {
+        let output = trigger(&test, &[event_type]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let id = answer(&output)["webhook_id"].as_str().unwrap().to_owned();
+        let row = test.delivery_row(&id).await.unwrap();
+        assert_eq!(text(&row, "event_type"), event_type);
+        let event = Event::parse(text(&row, "body").as_bytes());
+        assert_eq!(event.job_hint.is_none(), event.kind() == EventKind::Unknown, "{event_type}");
+        assert!(event.time.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_ones_own_is_archived_and_a_duplicate_changes_nothing() {
+    let test = TestMachine::start().await;
+    let job = test.silent_batch(crate::support::three_requests()).await;
+    let set = format!("data.id={job}");
+    for _ in 0..2 {
+        let output = trigger(&test, &["batch.succeeded", "--set", &set, "--id", "msg_mine"]).await;
+        assert_eq!(answer(&output)["status"], 200, "{output:?}");
+    }
+    assert_eq!(end(&test.ended("msg_mine").await), "done/archived");
+    assert_eq!(test.deliveries().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_event_and_one_of_another_secret_are_refused_and_the_exit_status_says_so() {
+    let test = TestMachine::start().await;
+    let other = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for arguments in [["ping", "--age", "301"], ["ping", "--age", "-400"], ["ping", "--secret", other]] {
+        let output = trigger(&test, &arguments).await;
+        assert_eq!(
+            (output.status.code(), &answer(&output)["status"]),
+            (Some(1), &json!(401)),
+            "{arguments:?}"
+        );
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("whsec_"));
+    }
+    assert!(test.deliveries().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_prints_for_lambda_is_a_whole_event() {
+    let test = TestMachine::start().await;
+    let body = test.folder().join("body");
+    std::fs::write(&body, [0xff, 0x00]).unwrap();
+    for (arguments, id) in [
+        (["interaction.completed", "--print", "lambda", "--id", "msg_text"], "msg_text"),
+        (["--body", body.to_str().unwrap(), "--print=lambda", "--id", "msg_binary"], "msg_binary"),
+    ] {
+        let event = answer(&trigger(&test, &arguments).await);
+        let receiver = test.machine.receiver();
+        let answer = receiver.invoke(LambdaEvent::new(event, Context::default())).await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{id}");
+        assert!(test.delivery_row(id).await.is_some(), "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_prints_for_the_wire_and_for_the_shell_is_taken() {
+    let test = TestMachine::start().await;
+    let quote = "data.text=it's \"quoted\" $HOME";
+    let request =
+        trigger(&test, &["ping", "--print", "http", "--id", "msg_http", "--set", quote]).await.stdout;
+    let address =
+        test.machine.addresses.webhook_url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let said = tokio::task::spawn_blocking(move || {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.write_all(&request).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    assert!(said.await.unwrap().starts_with("HTTP/1.1 200 "));
+
+    let command =
+        trigger(&test, &["ping", "--print", "curl", "--id", "msg_curl", "--set", quote]).await.stdout;
+    let mut shell = Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    shell.stdin.take().unwrap().write_all(&command).unwrap();
+    let output = tokio::task::spawn_blocking(move || shell.wait_with_output().unwrap()).await.unwrap();
+    assert!(output.stdout.starts_with(b"HTTP/1.1 200 "), "{output:?}");
+    for id in ["msg_http", "msg_curl"] {
+        let row = test.delivery_row(id).await.unwrap();
+        let event: Value = serde_json::from_str(text(&row, "body")).unwrap();
+        assert_eq!(event["data"]["text"], "it's \"quoted\" $HOME");
+    }
+}
+
+#[test]
+fn without_a_place_or_a_secret_it_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(GEMHOOK);
+        command.arg("trigger").args(arguments).current_dir(folder.path()).env_remove("WEBHOOK_SECRET");
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run(&["ping"]);
+    assert!(code == Some(1) && said.contains("no signing secret"), "{said}");
+    let (code, said) = run(&["ping", "--secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]);
+    assert!(code == Some(1) && said.contains("no address"), "{said}");
+    let (code, said) = run(&["ping", "--secret", "whsec_s3cret!"]);
+    assert!(code == Some(1) && !said.contains("s3cret"), "{said}");
+    assert_eq!(run(&[]).0, Some(2));
+    assert_eq!(run(&["ping", "--set", "nothing"]).0, Some(2));
+}

@@ -16,6 +16,7 @@ mod events;
 mod functions;
 mod ledger;
 mod once;
+mod samples;
 mod signatures;
 mod support;
 mod trigger;

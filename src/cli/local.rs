@@ -15,13 +15,17 @@ const WRITTEN: &str = ".gemhook/addresses.json";
 
 #[derive(clap::Args)]
 pub struct Local {
-    /// The addresses of a running `gemhook dev`, which it writes into its folder [default: .gemhook/addresses.json,
-    /// where there is one]
+    /// The addresses of a running `gemhook dev`, for a command that is meant for it
     #[arg(long, value_name = "FILE")]
     dev_json: Option<PathBuf>,
 }
 
 impl Local {
+    /// None where no file was named.
+    pub fn named(&self) -> Result<Option<Addresses>> {
+        self.dev_json.as_deref().map(read).transpose()
+    }
+
     /// None where no file was named and no local machine runs in this folder.
     pub fn addresses(&self) -> Result<Option<Addresses>> {
         match &self.dev_json {

@@ -3,7 +3,10 @@
 mod demo;
 mod dev;
 mod local;
+mod stack;
 mod trigger;
+mod webhook;
+mod webhooks_api;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -26,6 +29,8 @@ enum Command {
     Dev(dev::Args),
     /// Signs an event, and sends or shows it
     Trigger(trigger::Args),
+    /// Registers, shows, pings and deletes webhooks at the Gemini API
+    Webhook(webhook::Args),
 }
 
 /// Exit status 0 where all was well, 1 where something was not, 2 for a wrong call.
@@ -42,6 +47,7 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Dev(args) => dev::run(args).await,
             Command::Trigger(args) => trigger::run(args).await,
+            Command::Webhook(args) => webhook::run(args).await,
         }
     });
     match result {

@@ -1,0 +1,37 @@
+//! A deployed stack, as CloudFormation's outputs tell of it. The template is held to these names.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, anyhow};
+use aws_config::SdkConfig;
+
+use crate::aws::explain;
+
+pub const WEBHOOK_URL: &str = "WebhookUrl";
+pub const WEBHOOK_SECRET: &str = "WebhookSecretArn";
+pub const GEMINI_API_KEY: &str = "GeminiApiKeySecretArn";
+
+pub struct Stack {
+    pub name: String,
+    outputs: HashMap<String, String>,
+}
+
+impl Stack {
+    pub async fn read(sdk: &SdkConfig, name: &str) -> Result<Self> {
+        let told = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
+        let told = told.map_err(|error| anyhow!("cannot read the stack {name}: {}", explain(&error)))?;
+        let stack = told.stacks().first().with_context(|| format!("there is no stack {name}"))?;
+        let outputs = stack.outputs().iter().filter_map(|output| {
+            Some((output.output_key.clone()?, output.output_value.clone().filter(|value| !value.is_empty())?))
+        });
+        Ok(Self { name: name.to_owned(), outputs: outputs.collect() })
+    }
+
+    pub fn get(&self, output: &str) -> Option<&str> {
+        self.outputs.get(output).map(String::as_str)
+    }
+
+    pub fn need(&self, output: &str) -> Result<&str> {
+        self.get(output).with_context(|| format!("the stack {} has no output {output}", self.name))
+    }
+}

@@ -1,0 +1,136 @@
+//! `gemhook webhook`: the webhooks registered at the Gemini API, or at the local one.
+
+mod create;
+mod keep;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use reqwest::Url;
+use serde_json::json;
+
+use self::keep::Keeper;
+use super::{
+    local::Local,
+    stack::{self, Stack},
+    webhooks_api::{Webhook, WebhooksApi},
+};
+use crate::{
+    aws,
+    config::base_url,
+    secrets::{PLACEHOLDER, Secret},
+};
+
+const GEMINI: &str = "https://generativelanguage.googleapis.com";
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Writes JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// The API is chosen by GEMINI_BASE_URL and GEMINI_API_KEY.
+#[derive(Subcommand)]
+enum Command {
+    /// Registers a webhook and stores its signing secret, which the API shows once
+    Create(create::Args),
+    /// Shows a webhook
+    Get {
+        id: String,
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Shows all webhooks
+    List {
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Has Gemini send a ping
+    Ping {
+        id: String,
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Deletes a webhook: its events are no longer sent
+    Delete {
+        id: String,
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let json = args.json;
+    match args.command {
+        Command::Create(create) => return create::run(create, json).await,
+        Command::Get { id, local } => {
+            let webhook = api(&local, None).await?.get(&id).await?;
+            if json { print_json(&webhook)? } else { print(&webhook) }
+        }
+        Command::List { local } => {
+            let webhooks = api(&local, None).await?.list().await?;
+            if json { print_json(&webhooks)? } else { webhooks.iter().for_each(print) }
+        }
+        Command::Ping { id, local } => {
+            api(&local, None).await?.ping(&id).await?;
+            if json { print_json(&json!({"pinged": id}))? } else { println!("{id} will be sent a ping") }
+        }
+        Command::Delete { id, local } => {
+            api(&local, None).await?.delete(&id).await?;
+            if json { print_json(&json!({"deleted": id}))? } else { println!("{id} is deleted") }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The API that a command is meant for. The key is the environment's, else that of the place it works on.
+async fn api(local: &Local, stack: Option<&Stack>) -> Result<WebhooksApi> {
+    let (mut base, mut key) = (variable("GEMINI_BASE_URL"), variable("GEMINI_API_KEY").map(Secret::new));
+    if let Some(at) = local.named()? {
+        base = base.or(Some(at.gemini_url));
+        key = key.or_else(|| Some(Secret::new(at.gemini_api_key)));
+    }
+    if let (None, Some(stack)) = (&key, stack) {
+        key = Some(stored_key(stack.need(stack::GEMINI_API_KEY)?).await?);
+    }
+    let key = key.context("GEMINI_API_KEY is not set")?;
+    let base = base.unwrap_or_else(|| GEMINI.to_owned());
+    let base: Url = base_url(&base).map_err(|why| anyhow::anyhow!("GEMINI_BASE_URL {why}, not {base:?}"))?;
+    WebhooksApi::new(base, key)
+}
+
+async fn stored_key(id: &str) -> Result<Secret> {
+    let sdk = aws::config(aws::archiver_timeouts()).await;
+    let read = aws_sdk_secretsmanager::Client::new(&sdk).get_secret_value().secret_id(id).send().await;
+    let read = read.map_err(|error| anyhow::anyhow!("cannot read {id}: {}", aws::explain(&error)))?;
+    let key = Secret::new(read.secret_string().unwrap_or_default().trim());
+    if key.expose().is_empty() || key.expose() == PLACEHOLDER {
+        bail!("GEMINI_API_KEY is not set, and neither is the stack's own key {id}");
+    }
+    Ok(key)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+fn print(webhook: &Webhook) {
+    println!("{}  {}  {}", webhook.id, webhook.state, webhook.uri);
+    if let Some(name) = &webhook.name {
+        println!("  name     {name}");
+    }
+    println!("  events   {}", webhook.subscribed_events.join(" "));
+    for secret in &webhook.signing_secrets {
+        let until = secret.expire_time.as_ref().map(|time| format!(" until {time}")).unwrap_or_default();
+        println!("  secret   {}{until}", secret.truncated_secret);
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 mod demo;
 mod dev;
+mod doctor;
 mod local;
 mod stack;
 mod trigger;
@@ -27,6 +28,8 @@ enum Command {
     Demo(demo::Args),
     /// Runs the functions, their stores and a simulated Gemini API on this machine until Ctrl-C
     Dev(dev::Args),
+    /// Checks a deployment, or the local machine, and says what mends it
+    Doctor(doctor::Args),
     /// Signs an event, and sends or shows it
     Trigger(trigger::Args),
     /// Registers, shows, pings and deletes webhooks at the Gemini API
@@ -46,6 +49,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Demo(args) => demo::run(args).await,
             Command::Dev(args) => dev::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
             Command::Trigger(args) => trigger::run(args).await,
             Command::Webhook(args) => webhook::run(args).await,
         }

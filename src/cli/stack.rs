@@ -8,11 +8,21 @@ use aws_config::SdkConfig;
 use crate::aws::explain;
 
 pub const WEBHOOK_URL: &str = "WebhookUrl";
+pub const DELIVERIES_TABLE: &str = "DeliveriesTable";
+pub const JOBS_TABLE: &str = "JobsTable";
+pub const BUCKET: &str = "Bucket";
 pub const WEBHOOK_SECRET: &str = "WebhookSecretArn";
 pub const GEMINI_API_KEY: &str = "GeminiApiKeySecretArn";
+pub const RECEIVER: &str = "ReceiverFunction";
+pub const ARCHIVER: &str = "ArchiverFunction";
+
+/// All that the commands read.
+pub const NEEDED: [&str; 8] =
+    [WEBHOOK_URL, DELIVERIES_TABLE, JOBS_TABLE, BUCKET, WEBHOOK_SECRET, GEMINI_API_KEY, RECEIVER, ARCHIVER];
 
 pub struct Stack {
     pub name: String,
+    pub status: String,
     outputs: HashMap<String, String>,
 }
 
@@ -24,7 +34,11 @@ impl Stack {
         let outputs = stack.outputs().iter().filter_map(|output| {
             Some((output.output_key.clone()?, output.output_value.clone().filter(|value| !value.is_empty())?))
         });
-        Ok(Self { name: name.to_owned(), outputs: outputs.collect() })
+        Ok(Self {
+            name: name.to_owned(),
+            status: stack.stack_status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+            outputs: outputs.collect(),
+        })
     }
 
     pub fn get(&self, output: &str) -> Option<&str> {

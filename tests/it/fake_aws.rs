@@ -26,6 +26,8 @@ pub struct Account {
     pub policy: Value,
     pub concurrency: i64,
     pub mappings: Vec<Value>,
+    /// Whether the bucket blocks all that would make it public.
+    pub private: bool,
 }
 
 #[derive(Clone)]
@@ -101,7 +103,14 @@ async fn answer(
              </GetCallerIdentityResult></GetCallerIdentityResponse>",
         );
     }
+    if uri.query().is_some_and(|query| query.contains("publicAccessBlock")) {
+        let (open, close) = ("<PublicAccessBlockConfiguration>", "</PublicAccessBlockConfiguration>");
+        let names = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+        let rules = names.map(|name| format!("<{name}>{}</{name}>", account.private)).concat();
+        return xml(&format!("{open}{rules}{close}"));
+    }
     let told = match uri.path() {
+        "/results" | "/results/" => return StatusCode::OK.into_response(),
         path if path.ends_with("/policy") => json!({"Policy": account.policy.to_string()}),
         path if path.contains("account-settings") => json!({"AccountLimit": {
             "ConcurrentExecutions": account.concurrency,

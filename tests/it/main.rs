@@ -12,6 +12,7 @@ mod bad_input;
 mod command_line;
 mod cost;
 mod crash;
+mod doctor;
 mod events;
 mod fake_aws;
 mod functions;

@@ -34,7 +34,17 @@ impl TestMachine {
     }
 
     pub async fn with(simulator: Settings) -> Self {
+        Self::in_folder(folder(), simulator).await
+    }
+
+    /// A machine whose webhooks are signed with a secret that a real one could have.
+    pub async fn with_secret(secret: &str, simulator: Settings) -> Self {
         let folder = folder();
+        std::fs::write(folder.path().join("webhook-secret"), secret).unwrap();
+        Self::in_folder(folder, simulator).await
+    }
+
+    async fn in_folder(folder: TempDir, simulator: Settings) -> Self {
         let options = Options {
             data: folder.path().to_owned(),
             ports: Ports::take(0).await.unwrap(),

@@ -133,7 +133,7 @@ async fn what_it_prints_for_the_wire_and_for_the_shell_is_taken() {
 
 #[test]
 fn without_a_place_or_a_secret_it_says_what_is_missing() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::support::folder();
     let run = |arguments: &[&str]| {
         let mut command = Command::new(GEMHOOK);
         command.arg("trigger").args(arguments).current_dir(folder.path()).env_remove("WEBHOOK_SECRET");

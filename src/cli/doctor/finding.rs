@@ -1,0 +1,48 @@
+//! What a check found, and what mends it.
+
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verdict {
+    Ok,
+    Warning,
+    Failure,
+    /// Nothing to be asked here.
+    Skipped,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Finding {
+    pub verdict: Verdict,
+    pub found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl Finding {
+    fn new(verdict: Verdict, found: impl Into<String>, mend: Option<String>) -> Self {
+        Self { verdict, found: found.into(), mend }
+    }
+
+    pub(super) fn ok(found: impl Into<String>) -> Self {
+        Self::new(Verdict::Ok, found, None)
+    }
+
+    pub(super) fn skipped(why: impl Into<String>) -> Self {
+        Self::new(Verdict::Skipped, why, None)
+    }
+
+    pub(super) fn warning(found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::new(Verdict::Warning, found, Some(mend.into()))
+    }
+
+    pub(super) fn failure(found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::new(Verdict::Failure, found, Some(mend.into()))
+    }
+
+    /// For a check that cannot go on, as in a parameter of its function.
+    pub(super) fn fail<T>(found: impl Into<String>, mend: impl Into<String>) -> Result<T, Self> {
+        Err(Self::failure(found, mend))
+    }
+}

@@ -1,0 +1,116 @@
+//! `gemhook doctor`: is everything there, does it work together, and what mends what does not.
+
+mod account;
+mod finding;
+mod gemini;
+mod place;
+mod stores;
+mod webhook;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use self::{
+    finding::{Finding, Verdict},
+    place::Place,
+};
+use super::local::Local;
+use crate::config::environment;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The stack to look at [default: what the functions' variables name, else the running `gemhook dev`]
+    #[arg(long, value_name = "NAME", conflicts_with = "dev_json")]
+    stack: Option<String>,
+    /// Writes one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    local: Local,
+}
+
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let place = place(&args).await?;
+    if !args.json {
+        println!("{}\n", place.name);
+    }
+    let mut report = Report { json: args.json, ..Report::default() };
+    report.add("credentials", account::credentials(&place).await);
+    report.add("stack", account::stack(&place).await);
+    report.add("url", webhook::url(&place).await);
+    report.add("permissions", account::permissions(&place).await);
+    report.add("secret", webhook::secret(&place).await);
+    report.add("deliveries table", stores::deliveries(&place).await);
+    report.add("jobs table", stores::jobs(&place).await);
+    report.add("stream mapping", account::mapping(&place).await);
+    report.add("bucket", stores::bucket(&place).await);
+    report.add("concurrency", account::concurrency(&place).await);
+    report.add("probe", webhook::probe(&place).await);
+    report.add("gemini key", gemini::key(&place).await);
+    report.add("webhook", gemini::registered(&place).await);
+    report.end(&place)
+}
+
+async fn place(args: &Args) -> Result<Place> {
+    if let Some(stack) = &args.stack {
+        return Place::of_stack(stack).await;
+    }
+    if let Some(at) = args.local.named()? {
+        return Place::of_dev(&at);
+    }
+    match args.local.addresses()? {
+        Some(at) if environment("DELIVERIES_TABLE").is_none() => Place::of_dev(&at),
+        _ => Place::of_environment().await,
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    json: bool,
+    checks: Vec<Value>,
+    failures: u32,
+    warnings: u32,
+}
+
+impl Report {
+    /// A check that could not go on has said why in its error.
+    fn add(&mut self, check: &str, finding: Result<Finding, Finding>) {
+        let finding = finding.unwrap_or_else(|finding| finding);
+        let word = match finding.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Skipped => "skipped",
+            Verdict::Warning => {
+                self.warnings += 1;
+                "warning"
+            }
+            Verdict::Failure => {
+                self.failures += 1;
+                "FAILURE"
+            }
+        };
+        if !self.json {
+            println!("  {word:<8} {check:<17} {}", finding.found);
+            if let Some(mend) = &finding.mend {
+                println!("  {:<8} {:<17} mend: {mend}", "", "");
+            }
+        }
+        let Finding { verdict, found, mend } = finding;
+        self.checks.push(json!({"check": check, "verdict": verdict, "found": found, "mend": mend}));
+    }
+
+    fn end(self, place: &Place) -> Result<ExitCode> {
+        let (failures, warnings) = (self.failures, self.warnings);
+        if self.json {
+            let checks = self.checks;
+            println!(
+                "{}",
+                json!({"place": place.name, "failures": failures, "warnings": warnings, "checks": checks})
+            );
+        } else {
+            println!("\n{failures} failures, {warnings} warnings");
+        }
+        Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

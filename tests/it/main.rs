@@ -9,3 +9,4 @@ mod ledger;
 mod once;
 mod signatures;
 mod support;
+mod template;

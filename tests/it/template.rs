@@ -223,6 +223,18 @@ fn what_holds_data_is_kept_encrypted_and_recoverable() {
             assert_eq!(recovery["PointInTimeRecoveryEnabled"], true, "{name}");
         }
     }
+    let bucket = resource(&template, "ResultsBucket")["Properties"].clone();
+    let access = bucket["PublicAccessBlockConfiguration"].as_object().expect("public access is blocked");
+    assert_eq!(access.len(), 4);
+    assert!(access.values().all(|blocked| *blocked == true), "{access:?}");
+    assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
+    let torn = &bucket["LifecycleConfiguration"]["Rules"][0];
+    assert_eq!(torn["Status"], "Enabled");
+    assert_eq!(torn["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"], 1);
+    let policy = resource(&template, "ResultsBucketPolicy")["Properties"]["PolicyDocument"].clone();
+    let only_tls = &policy["Statement"][0];
+    assert_eq!((&only_tls["Effect"], &only_tls["Action"]), (&json!("Deny"), &json!("s3:*")));
+    assert_eq!(only_tls["Condition"], json!({"Bool": {"aws:SecureTransport": "false"}}));
     for name in ["SigningSecret", "ApiKeySecret"] {
         assert_eq!(resource(&template, name)["Properties"]["SecretString"], PLACEHOLDER, "{name}");
     }

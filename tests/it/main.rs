@@ -18,3 +18,4 @@ mod ledger;
 mod once;
 mod signatures;
 mod support;
+mod template;

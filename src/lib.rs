@@ -21,6 +21,8 @@ pub mod gemini;
 pub mod job;
 pub mod ledger;
 pub mod log;
+pub mod metrics;
+pub mod permissions;
 pub mod receiver;
 pub mod secrets;
 pub mod sweeper;

@@ -18,6 +18,7 @@ use crate::{
     config::{ReceiverSettings, environment},
     door,
     ledger::{Inbox, NewDelivery},
+    metrics,
     secrets::SecretStore,
     webhook::{Event, Refusal, SigningSecrets, Tolerance, Unverified, Verifier},
 };
@@ -136,6 +137,7 @@ impl Receiver {
         let event = Event::parse(verified.body());
         match self.inbox.put(NewDelivery::new(&verified, &event, receipt, now)).await {
             Ok(put) => {
+                metrics::taken(&put);
                 tracing::info!(
                     webhook_id = verified.id(),
                     event_type = event.event_type.as_deref(),
@@ -158,10 +160,12 @@ impl Receiver {
             Answer::Up => (200, r#"{"service":"gemhook","status":"up"}"#),
             Answer::Accepted => (200, r#"{"status":"accepted"}"#),
             Answer::Refused(refusal) => {
+                metrics::refused(*refusal);
                 tracing::warn!(reason = refusal.code(), status = refusal.status(), "refused");
                 (refusal.status(), r#"{"status":"refused"}"#)
             }
             Answer::Trouble(why) => {
+                metrics::trouble();
                 tracing::error!(why, status = 503, "not taken");
                 (503, r#"{"status":"try again"}"#)
             }

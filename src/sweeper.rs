@@ -6,6 +6,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     clock::Millis,
     ledger::{Ledger, LedgerError},
+    metrics,
     worker::{Worked, Worker},
 };
 
@@ -56,6 +57,7 @@ pub async fn sweep(worker: &Worker, due_by: Millis, end: Millis) -> Result<Swept
             }
         }
     }
+    metrics::swept(&swept, worker.clock.now());
     tracing::info!(due = swept.due, worked = swept.worked, failed = swept.failed, "swept");
     Ok(swept)
 }

@@ -11,6 +11,7 @@ use crate::{
     archive::{Archive, Report, Task},
     clock::{Millis, SharedClock, millis, until},
     ledger::{Committed, Delivery, Fence, Lease, Ledger, LedgerError, Outcome},
+    metrics,
     trouble::Trouble,
 };
 
@@ -173,7 +174,10 @@ impl Worker {
                 Ok(fenced(self.ledger.fail(row, &why).await?, Worked::Failed))
             }
             Err(Trouble::Absent(why)) => wait(self.pace.absent, format!("{ABSENT}: {why}")).await,
-            Err(trouble @ Trouble::KeyRefused(_)) => wait(self.pace.key, trouble.to_string()).await,
+            Err(trouble @ Trouble::KeyRefused(_)) => {
+                metrics::key_refused();
+                wait(self.pace.key, trouble.to_string()).await
+            }
             Err(Trouble::OutOfTime) => wait(Duration::ZERO, Trouble::OutOfTime.to_string()).await,
         }
     }
@@ -200,6 +204,7 @@ fn fenced(fence: Fence, held: Worked) -> Worked {
 }
 
 fn tell(row: &Delivery, worked: Worked, why: Option<&str>, started: Instant) {
+    metrics::worked(worked);
     let (webhook_id, event_type) = (row.key.as_str(), row.event_type.as_deref());
     let (job, attempt, ms) = (row.job_hint.as_deref(), row.attempt, started.elapsed().as_millis());
     match worked {

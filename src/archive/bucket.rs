@@ -202,6 +202,7 @@ pub(super) fn owner(head: &HeadObjectOutput) -> Option<&str> {
 }
 
 fn conflict(place: Place<'_>, why: &str) -> Trouble {
+    crate::metrics::conflict();
     Trouble::Lasting(format!("conflict: object {} is there already and {why}", place.key))
 }
 

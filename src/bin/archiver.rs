@@ -5,5 +5,6 @@ use std::process::ExitCode;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     gemhook::log::init();
+    gemhook::metrics::init();
     gemhook::log::exit(gemhook::archiver::run().await)
 }

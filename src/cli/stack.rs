@@ -7,14 +7,14 @@ use aws_config::SdkConfig;
 
 use crate::aws::explain;
 
-pub const WEBHOOK_URL: &str = "WebhookUrl";
-pub const DELIVERIES_TABLE: &str = "DeliveriesTable";
-pub const JOBS_TABLE: &str = "JobsTable";
-pub const BUCKET: &str = "Bucket";
-pub const WEBHOOK_SECRET: &str = "WebhookSecretArn";
-pub const GEMINI_API_KEY: &str = "GeminiApiKeySecretArn";
-pub const RECEIVER: &str = "ReceiverFunction";
-pub const ARCHIVER: &str = "ArchiverFunction";
+pub const WEBHOOK_URL: &str = "ReceiverUrl";
+pub const DELIVERIES_TABLE: &str = "DeliveriesTableName";
+pub const JOBS_TABLE: &str = "JobsTableName";
+pub const BUCKET: &str = "ResultsBucketName";
+pub const WEBHOOK_SECRET: &str = "SigningSecretArn";
+pub const GEMINI_API_KEY: &str = "ApiKeySecretArn";
+pub const RECEIVER: &str = "ReceiverFunctionName";
+pub const ARCHIVER: &str = "ArchiverFunctionName";
 
 /// All that the commands read.
 pub const NEEDED: [&str; 8] =

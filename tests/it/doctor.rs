@@ -108,14 +108,14 @@ fn policy(with_invoke: bool) -> Value {
 /// An account whose stack is the local machine's stores and function.
 fn account(at: &Addresses) -> Account {
     let outputs = HashMap::from([
-        ("WebhookUrl", at.webhook_url.clone()),
-        ("DeliveriesTable", at.deliveries_table.clone()),
-        ("JobsTable", at.jobs_table.clone()),
-        ("Bucket", "results".to_owned()),
-        ("WebhookSecretArn", "arn:signing".to_owned()),
-        ("GeminiApiKeySecretArn", "arn:key".to_owned()),
-        ("ReceiverFunction", "receiver".to_owned()),
-        ("ArchiverFunction", "archiver".to_owned()),
+        ("ReceiverUrl", at.webhook_url.clone()),
+        ("DeliveriesTableName", at.deliveries_table.clone()),
+        ("JobsTableName", at.jobs_table.clone()),
+        ("ResultsBucketName", "results".to_owned()),
+        ("SigningSecretArn", "arn:signing".to_owned()),
+        ("ApiKeySecretArn", "arn:key".to_owned()),
+        ("ReceiverFunctionName", "receiver".to_owned()),
+        ("ArchiverFunctionName", "archiver".to_owned()),
     ]);
     let stream = format!("arn:aws:dynamodb:us-east-1:1:table/{}/stream/2026", at.deliveries_table);
     Account {
@@ -153,7 +153,11 @@ async fn a_sound_stack_is_found_sound_and_each_broken_piece_is_named() {
             &["secret", "webhook"],
             "gemhook webhook create --stack s",
         ),
-        (|account| account.outputs.remove("JobsTable").map_or((), drop), &["jobs table", "stack"], "deploy"),
+        (
+            |account| account.outputs.remove("JobsTableName").map_or((), drop),
+            &["jobs table", "stack"],
+            "deploy",
+        ),
     ];
     for (make, names, mend) in broken {
         *aws.account.lock().unwrap() = account(at);
@@ -165,6 +169,17 @@ async fn a_sound_stack_is_found_sound_and_each_broken_piece_is_named() {
     *aws.account.lock().unwrap() = Account { concurrency: 10, ..account(at) };
     let report = look().await;
     assert_eq!((report.code, report.of("warning")), (Some(0), vec!["concurrency"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_template_has_every_output_that_a_sound_stack_needs() {
+    let template = concat!(env!("CARGO_MANIFEST_DIR"), "/template.yaml");
+    let template = std::fs::read_to_string(template).unwrap();
+    let outputs = template.split_once("\nOutputs:\n").unwrap().1;
+    let test = TestMachine::start().await;
+    for name in account(&test.machine.addresses).outputs.keys() {
+        assert!(outputs.contains(&format!("  {name}:\n")), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

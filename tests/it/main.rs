@@ -21,5 +21,6 @@ mod once;
 mod samples;
 mod signatures;
 mod support;
+mod template;
 mod trigger;
 mod webhooks;

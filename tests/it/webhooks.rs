@@ -28,9 +28,9 @@ const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 async fn account() -> FakeAws {
     let outputs = HashMap::from([
-        ("WebhookUrl", "https://abc.lambda-url.us-east-1.on.aws/".to_owned()),
-        ("WebhookSecretArn", "arn:signing".to_owned()),
-        ("GeminiApiKeySecretArn", "arn:key".to_owned()),
+        ("ReceiverUrl", "https://abc.lambda-url.us-east-1.on.aws/".to_owned()),
+        ("SigningSecretArn", "arn:signing".to_owned()),
+        ("ApiKeySecretArn", "arn:key".to_owned()),
     ]);
     let secrets = [("arn:signing", "not-set-yet"), ("arn:key", "stored-key"), ("mine", OLD)];
     let secrets = secrets.map(|(id, text)| (id.to_owned(), text.to_owned())).into();

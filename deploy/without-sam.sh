@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# Deploys gemhook without SAM: what the functions stand on by the AWS CLI, the functions by cargo lambda. What is there
+# already is left or brought up to date, so it can be run again at any time. See docs/without-sam.md.
+#
+#   deploy/without-sam.sh NAME          region, account and credentials as the AWS CLI has them
+#
+# ARCHITECTURE=x86_64 for that processor, RETENTION_DAYS for the logs, EVENT_BUS for another bus, or none.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export AWS_PAGER=""
+
+name=${1:?the name under which everything is deployed}
+architecture=${ARCHITECTURE:-arm64}
+retention=${RETENTION_DAYS:-30}
+bus=${EVENT_BUS:-default}
+region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region)}}
+account=$(aws sts get-caller-identity --query Account --output text)
+partition=$(aws sts get-caller-identity --query Arn --output text | cut -d: -f2)
+bucket=$name-results-$account-$region
+here=arn:$partition:%s:$region:$account
+
+said() { printf '%-9s %s\n' "$1" "$2"; }
+quietly() { "$@" >/dev/null; }
+# shellcheck disable=SC2059 # the format is ours
+arn() { printf "$here:%s" "$1" "$2"; }
+
+# Makes what the first command does not find: there "what" look... -- make...
+unless_there() {
+  local what=$1; shift
+  local look=()
+  while [[ $1 != -- ]]; do look+=("$1"); shift; done
+  shift
+  if "${look[@]}" >/dev/null 2>&1; then said there "$what"; else quietly "$@"; said made "$what"; fi
+}
+
+permit() {
+  local function=$1 id=$2; shift 2
+  local policy
+  policy=$(aws lambda get-policy --function-name "$function" --query Policy --output text 2>/dev/null || true)
+  if [[ $policy =~ \"Sid\":\ *\"$id\" ]]; then
+    said there "permission $id of $function"
+  else
+    quietly aws lambda add-permission --function-name "$function" --statement-id "$id" "$@"
+    said made "permission $id of $function"
+  fi
+}
+
+table() {
+  local table=$1; shift
+  unless_there "table $table" aws dynamodb describe-table --table-name "$table" -- \
+    aws dynamodb create-table --table-name "$table" --billing-mode PAY_PER_REQUEST --sse-specification Enabled=true "$@"
+  aws dynamodb wait table-exists --table-name "$table"
+  quietly aws dynamodb update-continuous-backups --table-name "$table" \
+    --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true
+}
+
+table "$name-deliveries" \
+  --attribute-definitions AttributeName=webhook_id,AttributeType=S AttributeName=open,AttributeType=S \
+    AttributeName=due_at,AttributeType=N \
+  --key-schema AttributeName=webhook_id,KeyType=HASH \
+  --global-secondary-indexes '[{"IndexName":"due",
+    "KeySchema":[{"AttributeName":"open","KeyType":"HASH"},{"AttributeName":"due_at","KeyType":"RANGE"}],
+    "Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["received_at"]}}]' \
+  --stream-specification StreamEnabled=true,StreamViewType=NEW_IMAGE
+table "$name-jobs" \
+  --attribute-definitions AttributeName=job_id,AttributeType=S --key-schema AttributeName=job_id,KeyType=HASH
+expiry=$(aws dynamodb describe-time-to-live --table-name "$name-deliveries" \
+  --query TimeToLiveDescription.TimeToLiveStatus --output text)
+if [[ $expiry != ENABL* ]]; then
+  quietly aws dynamodb update-time-to-live --table-name "$name-deliveries" \
+    --time-to-live-specification Enabled=true,AttributeName=expires_at
+fi
+stream=$(aws dynamodb describe-table --table-name "$name-deliveries" --query Table.LatestStreamArn --output text)
+
+place=(--create-bucket-configuration "LocationConstraint=$region")
+[[ $region != us-east-1 ]] || place=()
+unless_there "bucket $bucket" aws s3api head-bucket --bucket "$bucket" -- \
+  aws s3api create-bucket --bucket "$bucket" --object-ownership BucketOwnerEnforced "${place[@]}"
+aws s3api put-public-access-block --bucket "$bucket" --public-access-block-configuration \
+  BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
+aws s3api put-bucket-versioning --bucket "$bucket" --versioning-configuration Status=Enabled
+aws s3api put-bucket-encryption --bucket "$bucket" --server-side-encryption-configuration \
+  '{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"AES256"}}]}'
+quietly aws s3api put-bucket-lifecycle-configuration --bucket "$bucket" --lifecycle-configuration \
+  '{"Rules":[{"ID":"abort-torn-uploads","Status":"Enabled","Filter":{"Prefix":""},
+    "AbortIncompleteMultipartUpload":{"DaysAfterInitiation":1}}]}'
+aws s3api put-bucket-policy --bucket "$bucket" --policy '{"Version":"2012-10-17","Statement":[{"Sid":"OnlyByTls",
+  "Effect":"Deny","Principal":"*","Action":"s3:*","Condition":{"Bool":{"aws:SecureTransport":"false"}},
+  "Resource":["arn:'"$partition:s3:::$bucket"'","arn:'"$partition:s3:::$bucket"'/*"]}]}'
+said set "bucket $bucket: private, TLS only, encrypted, versioned"
+
+# A secret keeps what is in it: the placeholder is written once.
+secret() {
+  unless_there "secret $1" aws secretsmanager describe-secret --secret-id "$1" -- \
+    aws secretsmanager create-secret --name "$1" --secret-string not-set-yet --description "$2"
+}
+secret "$name-signing-secret" "Signing secrets of the webhook, newest first, separated by spaces"
+secret "$name-api-key" "Key of the Gemini API"
+signing=$(aws secretsmanager describe-secret --secret-id "$name-signing-secret" --query ARN --output text)
+api_key=$(aws secretsmanager describe-secret --secret-id "$name-api-key" --query ARN --output text)
+
+deliveries=$(arn dynamodb "table/$name-deliveries")
+allow() { printf '{"Effect":"Allow","Action":%s,"Resource":"%s"}' "$1" "$2"; }
+role() {
+  local role=$1; shift
+  unless_there "role $role" aws iam get-role --role-name "$role" -- \
+    aws iam create-role --role-name "$role" --assume-role-policy-document '{"Version":"2012-10-17","Statement":[
+      {"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+  local logs; logs=$(allow '["logs:CreateLogStream","logs:PutLogEvents"]' "$(arn logs "log-group:/aws/lambda/$role:*")")
+  local IFS=,
+  aws iam put-role-policy --role-name "$role" --policy-name gemhook --policy-document \
+    '{"Version":"2012-10-17","Statement":['"$*,$logs"']}'
+}
+logs() {
+  quietly aws logs create-log-group --log-group-name "/aws/lambda/$1" 2>/dev/null || true
+  aws logs put-retention-policy --log-group-name "/aws/lambda/$1" --retention-in-days "$retention"
+}
+announce=()
+[[ $bus == none ]] || announce=("$(allow '"events:PutEvents"' "$(arn events "event-bus/$bus")")")
+role "$name-receiver" "$(allow '"dynamodb:PutItem"' "$deliveries")" \
+  "$(allow '"secretsmanager:GetSecretValue"' "$signing")"
+role "$name-archiver" "$(allow '"dynamodb:UpdateItem"' "$deliveries")" \
+  "$(allow '"dynamodb:Query"' "$deliveries/index/due")" \
+  "$(allow '["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator"]' "$stream")" \
+  "$(allow '"dynamodb:ListStreams"' "$deliveries/stream/*")" \
+  "$(allow '"dynamodb:UpdateItem"' "$(arn dynamodb "table/$name-jobs")")" \
+  "$(allow '["s3:PutObject","s3:GetObject","s3:AbortMultipartUpload"]' "arn:$partition:s3:::$bucket/*")" \
+  "$(allow '"s3:ListBucket"' "arn:$partition:s3:::$bucket")" \
+  "$(allow '"secretsmanager:GetSecretValue"' "$api_key")" "${announce[@]}"
+logs "$name-receiver"
+logs "$name-archiver"
+
+processor=(--arm64)
+[[ $architecture == arm64 ]] || processor=(--x86-64)
+# CI has no account to deploy to: it builds nothing here and stands in for the deployment.
+[[ -n ${GEMHOOK_DEPLOY:-} ]] || cargo lambda build --release "${processor[@]}" --bin receiver --bin archiver
+deploy_function() {
+  local binary=$1 memory=$2 timeout=$3 variables=$4
+  local deploy=(${GEMHOOK_DEPLOY:-cargo lambda deploy} --binary-name "$binary" --memory "$memory" --timeout "$timeout"
+    --role "arn:$partition:iam::$account:role/$name-$binary" --env-var "$variables" "$name-$binary")
+  # A role made a moment ago may not be known everywhere yet.
+  quietly "${deploy[@]}" || { sleep 15; quietly "${deploy[@]}"; }
+  aws lambda wait function-updated-v2 --function-name "$name-$binary"
+  quietly aws lambda update-function-configuration --function-name "$name-$binary" --logging-config \
+    LogFormat=JSON,SystemLogLevel=WARN
+  aws lambda wait function-updated-v2 --function-name "$name-$binary"
+  said deployed "function $name-$binary"
+}
+deploy_function receiver 256 5 "DELIVERIES_TABLE=$name-deliveries,WEBHOOK_SECRET_ID=$signing"
+deploy_function archiver 512 900 "DELIVERIES_TABLE=$name-deliveries,JOBS_TABLE=$name-jobs,BUCKET=$bucket,GEMINI_API_KEY_SECRET_ID=$api_key"
+
+unless_there "URL of $name-receiver" aws lambda get-function-url-config --function-name "$name-receiver" -- \
+  aws lambda create-function-url-config --function-name "$name-receiver" --auth-type NONE
+permit "$name-receiver" public-url --action lambda:InvokeFunctionUrl --principal '*' --function-url-auth-type NONE
+permit "$name-receiver" public-invoke --action lambda:InvokeFunction --principal '*' --invoked-via-function-url
+
+mapping=$(aws lambda list-event-source-mappings --function-name "$name-archiver" --event-source-arn "$stream" \
+  --query 'EventSourceMappings[0].UUID' --output text)
+if [[ $mapping == None ]]; then
+  quietly aws lambda create-event-source-mapping --function-name "$name-archiver" --event-source-arn "$stream" \
+    --starting-position TRIM_HORIZON --batch-size 1 --parallelization-factor 2 --maximum-retry-attempts 1 \
+    --maximum-record-age-in-seconds 3600 --filter-criteria \
+    '{"Filters":[{"Pattern":"{\"dynamodb\":{\"NewImage\":{\"state\":{\"S\":[\"received\"]}}}}"}]}'
+  said made "mapping of the stream to $name-archiver"
+else
+  said there "mapping of the stream to $name-archiver"
+fi
+quietly aws lambda put-function-event-invoke-config --function-name "$name-archiver" \
+  --maximum-retry-attempts 0 --maximum-event-age-in-seconds 300
+
+schedule() {
+  local rule=$name-$1
+  quietly aws events put-rule --name "$rule" --schedule-expression "$2"
+  quietly aws events put-targets --rule "$rule" --targets \
+    '[{"Id":"archiver","Arn":"'"$(arn lambda "function:$name-archiver")"'","Input":"{\"schedule\":\"'"$1"'\"}"}]'
+  permit "$name-archiver" "$1" --action lambda:InvokeFunction --principal events.amazonaws.com \
+    --source-arn "$(arn events "rule/$rule")"
+  said set "schedule $rule, $2"
+}
+schedule sweep "rate(5 minutes)"
+schedule reconcile "rate(1 hour)"
+
+said url "$(aws lambda get-function-url-config --function-name "$name-receiver" --query FunctionUrl --output text)"

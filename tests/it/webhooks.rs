@@ -112,11 +112,16 @@ async fn a_stacks_secret_gets_the_new_one_in_front_and_nobody_sees_it() {
     assert!(said(&again).contains("registered already"), "{}", said(&again));
     assert_eq!(aws.secret("arn:signing"), first);
 
+    let got = json_of(&aws.gemhook(&["webhook", "get", "--stack", "s", "--json"], &api).await);
+    assert_eq!(got["uri"], "https://abc.lambda-url.us-east-1.on.aws/");
+
     let arguments = ["webhook", "create", "--stack", "s", "--secret-id", "mine", "--another", "--json"];
     let other = json_of(&aws.gemhook(&arguments, &api).await);
     assert_eq!(other["secret_id"], "mine");
     let (new, old) = aws.secret("mine").split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert_eq!(old, OLD);
+    let several = aws.gemhook(&["webhook", "delete", "--stack", "s"], &api).await;
+    assert!(said(&several).contains("2 webhooks are registered"), "{}", said(&several));
     assert!(new.starts_with("whsec_") && new != first && !other.to_string().contains(&new));
 }
 

@@ -6,12 +6,11 @@ use anyhow::{Result, anyhow, bail};
 use reqwest::Url;
 use serde_json::json;
 
-use super::{Keeper, api, print, print_json};
+use super::{Keeper, api, print, print_json, read_stack};
 use crate::{
-    aws,
     cli::{
         local::Local,
-        stack::{self, Stack},
+        stack,
         webhooks_api::{ApiError, Webhook, WebhooksApi},
     },
     gemini::catalogue::{CONTESTED, UNCONTESTED, is_known},
@@ -47,10 +46,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, json: bool) -> Result<ExitCode> {
-    let stack = match &args.stack {
-        Some(name) => Some(Stack::read(&aws::config(aws::archiver_timeouts()).await, name).await?),
-        None => None,
-    };
+    let stack = read_stack(args.stack.as_deref()).await?;
     let uri = match (&args.url, &stack) {
         (Some(url), _) => url.to_string(),
         (None, Some(stack)) => stack.need(stack::WEBHOOK_URL)?.to_owned(),
@@ -101,13 +97,14 @@ fn events(chosen: Vec<String>) -> Vec<String> {
     chosen
 }
 
-async fn registered(api: &WebhooksApi, uri: &str) -> Result<Vec<Webhook>> {
+/// The webhooks for an address, whatever their state.
+pub(super) async fn registered(api: &WebhooksApi, uri: &str) -> Result<Vec<Webhook>> {
     let all = api.list().await?;
     Ok(all.into_iter().filter(|webhook| is_same(&webhook.uri, uri)).collect())
 }
 
 /// Whether two addresses differ in nothing but a slash at the end.
-pub(super) fn is_same(one: &str, other: &str) -> bool {
+fn is_same(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 

@@ -39,52 +39,89 @@ enum Command {
     /// Registers a webhook and stores its signing secret, which the API shows once
     Create(create::Args),
     /// Shows a webhook
-    Get {
-        id: String,
-        #[command(flatten)]
-        local: Local,
-    },
+    Get(Which),
     /// Shows all webhooks
-    List {
-        #[command(flatten)]
-        local: Local,
-    },
+    List(Api),
     /// Has Gemini send a ping
-    Ping {
-        id: String,
-        #[command(flatten)]
-        local: Local,
-    },
+    Ping(Which),
     /// Deletes a webhook: its events are no longer sent
-    Delete {
-        id: String,
-        #[command(flatten)]
-        local: Local,
-    },
+    Delete(Which),
+}
+
+#[derive(clap::Args)]
+struct Api {
+    /// The stack whose API key is used where GEMINI_API_KEY is not set
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+    #[command(flatten)]
+    local: Local,
+}
+
+#[derive(clap::Args)]
+struct Which {
+    /// The webhook [default: the one for the address of the --stack]
+    #[arg(required_unless_present = "stack")]
+    id: Option<String>,
+    #[command(flatten)]
+    api: Api,
+}
+
+impl Which {
+    async fn find(self) -> Result<(WebhooksApi, String)> {
+        let stack = read_stack(self.api.stack.as_deref()).await?;
+        let api = api(&self.api.local, stack.as_ref()).await?;
+        if let Some(id) = self.id {
+            return Ok((api, id));
+        }
+        let uri = stack.as_ref().context("an ID or --stack is needed")?.need(stack::WEBHOOK_URL)?;
+        let mut found = create::registered(&api, uri).await?;
+        match (found.pop(), found.len()) {
+            (Some(webhook), 0) => Ok((api, webhook.id)),
+            (None, _) => bail!("no webhook is registered for {uri}"),
+            (Some(one), more) => {
+                bail!(
+                    "{} webhooks are registered for {uri}, {} among them: name the one you mean",
+                    more + 1,
+                    one.id
+                )
+            }
+        }
+    }
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     let json = args.json;
     match args.command {
         Command::Create(create) => return create::run(create, json).await,
-        Command::Get { id, local } => {
-            let webhook = api(&local, None).await?.get(&id).await?;
+        Command::Get(which) => {
+            let (api, id) = which.find().await?;
+            let webhook = api.get(&id).await?;
             if json { print_json(&webhook)? } else { print(&webhook) }
         }
-        Command::List { local } => {
-            let webhooks = api(&local, None).await?.list().await?;
+        Command::List(Api { stack, local }) => {
+            let stack = read_stack(stack.as_deref()).await?;
+            let webhooks = api(&local, stack.as_ref()).await?.list().await?;
             if json { print_json(&webhooks)? } else { webhooks.iter().for_each(print) }
         }
-        Command::Ping { id, local } => {
-            api(&local, None).await?.ping(&id).await?;
+        Command::Ping(which) => {
+            let (api, id) = which.find().await?;
+            api.ping(&id).await?;
             if json { print_json(&json!({"pinged": id}))? } else { println!("{id} will be sent a ping") }
         }
-        Command::Delete { id, local } => {
-            api(&local, None).await?.delete(&id).await?;
+        Command::Delete(which) => {
+            let (api, id) = which.find().await?;
+            api.delete(&id).await?;
             if json { print_json(&json!({"deleted": id}))? } else { println!("{id} is deleted") }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn read_stack(name: Option<&str>) -> Result<Option<Stack>> {
+    match name {
+        Some(name) => Ok(Some(Stack::read(&aws::config(aws::archiver_timeouts()).await, name).await?)),
+        None => Ok(None),
+    }
 }
 
 /// The API that a command is meant for. The key is the environment's, else that of the place it works on.

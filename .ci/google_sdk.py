@@ -1,0 +1,107 @@
+"""Does with Google's SDK what a user of webhooks does, and looks at what arrives."""
+
+import http.server
+import json
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+
+from google import genai
+from google.genai import types
+from standardwebhooks import Webhook
+
+
+def check(what, found, expected):
+    print(f"{what}: {found}")
+    if found != expected:
+        sys.exit(f"{what}: expected {expected}")
+
+
+def listen():
+    """A webhook's receiver: where it is, and a queue of what came."""
+    came = queue.Queue()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            came.put(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/hook", came
+
+
+def received(came, secret):
+    """The next event, verified. The library raises where the signature is wrong."""
+    headers, body = came.get(timeout=30)
+    return Webhook(secret).verify(body, headers)
+
+
+def use(client):
+    url, came = listen()
+    made = client.webhooks.create(
+        name="MyBatchWebhook", uri=url, subscribed_events=["batch.succeeded", "batch.failed"]
+    )
+    check("state", made.state, "enabled")
+    secret = made.new_signing_secret
+    got = client.webhooks.get(id=made.id)
+    check("secret told again", got.new_signing_secret, None)
+    check("truncated", got.signing_secrets[0].truncated_secret, "whsec_..." + secret[-4:])
+    check("listed", made.id in [webhook.id for webhook in client.webhooks.list().webhooks], True)
+
+    client.webhooks.ping(id=made.id)
+    check("ping", received(came, secret)["type"], "ping")
+    changed = client.webhooks.update(id=made.id, subscribed_events=["batch.succeeded"])
+    check("changed", changed.subscribed_events, ["batch.succeeded"])
+    rotated = client.webhooks.rotate_signing_secret(
+        id=made.id, revocation_behavior="revoke_previous_secrets_after_h24"
+    )
+
+    job = client.batches.create(
+        model="gemini-flash",
+        src=[types.InlinedRequest(contents="one two")],
+        config={"display_name": "sdk"},
+    )
+    event = received(came, rotated.secret)
+    check("event", (event["type"], event["data"]["id"]), ("batch.succeeded", job.name))
+    done = client.batches.get(name=job.name)
+    check("answer", done.dest.inlined_responses[0].response.text, "echo: one two")
+
+    client.batches.create(
+        model="gemini-flash",
+        src=[types.InlinedRequest(contents="three")],
+        config={"webhook_config": {"uris": [f"{url}/own"], "user_metadata": {"group": "nightly"}}},
+    )
+    headers, body = came.get(timeout=30)
+    check("own address", json.loads(body)["user_metadata"], {"group": "nightly"})
+
+    client.webhooks.delete(id=made.id)
+    try:
+        client.webhooks.get(id=made.id)
+    except Exception as error:  # Its class differs between versions of the SDK.
+        check("deleted", "404" in str(error) or "not found" in str(error), True)
+    else:
+        sys.exit("a deleted webhook is still there")
+
+
+def main(gemhook, folder):
+    command = [gemhook, "dev", "--json", "--port", "0", "--finish-after", "0.1", "--data", folder]
+    dev = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        at = json.loads(dev.stdout.readline())
+        use(genai.Client(api_key="any", http_options={"base_url": at["gemini_url"]}))
+    finally:
+        dev.terminate()
+        check("exit status", dev.wait(timeout=30), 0)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        main(sys.argv[1], folder)

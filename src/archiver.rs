@@ -17,6 +17,7 @@ use crate::{
     ledger::{Ledger, schema::attr},
     secrets::{Secret, SecretStore},
     sweeper::sweep,
+    webhook::binding::BindingKey,
     worker::{Pace, Worker},
 };
 
@@ -70,12 +71,15 @@ impl Archiver {
         clock: SharedClock,
         pace: Pace,
     ) -> Result<Self, Error> {
+        let binding = settings
+            .binding
+            .map(|source| SecretStore::new(source, clients.secrets.clone(), BindingKey::parse));
         let key = SecretStore::new(settings.api_key, clients.secrets, |text| Ok(Secret::new(text)));
         let gemini = Gemini::new(settings.gemini_base_url, key, settings.max_inline_bytes)?;
         let bucket = Bucket::new(clients.s3, settings.bucket);
         let (deliveries, jobs) = (settings.deliveries_table, settings.jobs_table);
         let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), false);
-        Ok(Self { worker: Worker { ledger, archive: Archive { gemini, bucket }, clock, pace } })
+        Ok(Self { worker: Worker { ledger, archive: Archive { gemini, bucket, binding }, clock, pace } })
     }
 
     pub fn worker(&self) -> &Worker {

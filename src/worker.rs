@@ -13,6 +13,7 @@ use crate::{
     ledger::{Committed, Delivery, Fence, Lease, Ledger, LedgerError, Outcome},
     metrics,
     trouble::Trouble,
+    webhook::Trust,
 };
 
 /// Work stops this long before the invocation does, so that the row can be put off in time.
@@ -136,7 +137,7 @@ impl Worker {
                 Err(Trouble::Absent(why)) if has_waited(task.row) => {
                     self.archive.gemini.probe().await?;
                     return match self.archive.bring(task).await {
-                        Err(Trouble::Absent(_)) => self.archive.recover(task, &why).await,
+                        Err(Trouble::Absent(_)) => self.missing(task, why).await,
                         other => other,
                     };
                 }
@@ -144,6 +145,15 @@ impl Worker {
             }
         }
         Err(Trouble::OutOfTime)
+    }
+
+    /// A job that is not there: gone, where it was ours for certain, else somebody else's.
+    async fn missing(&self, task: Task<'_>, why: String) -> Result<Report, Trouble> {
+        if task.row.trust == Trust::Project || self.archive.is_bound(task.row, None).await? {
+            self.archive.recover(task, &why).await
+        } else {
+            Err(Trouble::Foreign(why))
+        }
     }
 
     /// Writes what an attempt came to: the one place where a report or a trouble becomes a transition.
@@ -172,6 +182,11 @@ impl Worker {
             }
             Err(Trouble::Passing { why, .. } | Trouble::Lasting(why)) => {
                 Ok(fenced(self.ledger.fail(row, &why).await?, Worked::Failed))
+            }
+            Err(trouble @ Trouble::Foreign(_)) => {
+                let note = trouble.to_string();
+                let fence = self.ledger.end(row, Outcome::Foreign, Some(&note)).await?;
+                Ok(fenced(fence, Worked::Ended(Outcome::Foreign)))
             }
             Err(Trouble::Absent(why)) => wait(self.pace.absent, format!("{ABSENT}: {why}")).await,
             Err(trouble @ Trouble::KeyRefused(_)) => {

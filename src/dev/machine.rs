@@ -198,7 +198,8 @@ fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {
         _ => None,
     })?;
     let dynamodb = stores.dynamodb(aws::receiver_timeouts());
-    Ok(Receiver::new(settings, dynamodb, no_secrets_manager(), Arc::new(SystemClock)))
+    Receiver::new(settings, dynamodb, no_secrets_manager(), Arc::new(SystemClock))
+        .map_err(|error| anyhow!(error))
 }
 
 fn archiver(addresses: &Addresses, stores: &Stores, pace: Pace) -> Result<Archiver> {

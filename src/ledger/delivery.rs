@@ -55,7 +55,7 @@ pub struct NewDelivery {
 impl NewDelivery {
     /// `receipt` is the invocation's request id: it tells our own repeated write from a duplicate.
     pub fn new(delivery: &Verified, event: &Event, receipt: &str, now: Millis) -> Self {
-        let key = delivery.id().to_owned();
+        let key = delivery.row_key().to_owned();
         let digest = hex(&Sha256::digest(delivery.body()));
         let body = match std::str::from_utf8(delivery.body()) {
             Ok(text) => AttributeValue::S(text.to_owned()),

@@ -138,7 +138,8 @@ impl Costs {
             client(&dynamodb_url),
             secrets(),
             Arc::new(SystemClock),
-        );
+        )
+        .unwrap();
         let clients = Clients { dynamodb: client(&dynamodb_url), s3: objects, secrets: secrets() };
         let settings = ArchiverSettings::read(&lookup).unwrap();
         let archiver = Archiver::new(settings, clients, Arc::new(SystemClock), quick()).unwrap();

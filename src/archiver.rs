@@ -9,6 +9,7 @@ use serde_dynamo::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::{
+    announce::Announcer,
     archive::{Archive, Bucket},
     aws,
     clock::{Millis, SharedClock, SystemClock},
@@ -45,6 +46,7 @@ pub async fn run() -> Result<(), Error> {
     let sdk = aws::config(aws::archiver_timeouts()).await;
     let clients = Clients {
         dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
+        eventbridge: aws_sdk_eventbridge::Client::new(&sdk),
         s3: aws_sdk_s3::Client::new(&sdk),
         secrets: aws_sdk_secretsmanager::Client::new(&sdk),
     };
@@ -59,6 +61,7 @@ pub async fn run() -> Result<(), Error> {
 /// The AWS services that an archiver calls.
 pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
+    pub eventbridge: aws_sdk_eventbridge::Client,
     pub s3: aws_sdk_s3::Client,
     pub secrets: aws_sdk_secretsmanager::Client,
 }
@@ -74,8 +77,10 @@ impl Archiver {
         let gemini = Gemini::new(settings.gemini_base_url, key, settings.max_inline_bytes)?;
         let bucket = Bucket::new(clients.s3, settings.bucket);
         let (deliveries, jobs) = (settings.deliveries_table, settings.jobs_table);
-        let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), false);
-        Ok(Self { worker: Worker { ledger, archive: Archive { gemini, bucket }, clock, pace } })
+        let announcer = settings.event_bus.map(|bus| Announcer::new(clients.eventbridge, bus));
+        let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), announcer.is_some());
+        let archive = Archive { gemini, bucket };
+        Ok(Self { worker: Worker { ledger, archive, announcer, clock, pace } })
     }
 
     pub fn worker(&self) -> &Worker {

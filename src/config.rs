@@ -34,6 +34,8 @@ pub struct ArchiverSettings {
     pub api_key: SecretSource,
     pub gemini_base_url: Url,
     pub max_inline_bytes: u64,
+    /// Where ends are announced; nowhere without one.
+    pub event_bus: Option<String>,
 }
 
 /// Everything that is wrong with the environment.
@@ -84,6 +86,8 @@ impl ArchiverSettings {
             api_key: read.secret("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID"),
             gemini_base_url: read.base_url("GEMINI_BASE_URL", "https://generativelanguage.googleapis.com"),
             max_inline_bytes: read.number("MAX_INLINE_BYTES", 400 * 1024 * 1024, 1..=8 * 1024 * 1024 * 1024),
+            event_bus: Some(read.get("EVENT_BUS").unwrap_or_else(|| "default".to_owned()))
+                .filter(|bus| bus != "none"),
         };
         read.finish(settings)
     }

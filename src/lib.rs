@@ -11,6 +11,7 @@
 //!
 //! The [`sweeper`] does 3 to 5 for every row that was left over. [`config`] reads the environment once.
 
+pub mod announce;
 pub mod archive;
 pub mod archiver;
 pub mod aws;

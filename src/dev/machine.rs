@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    bus::{Announced, Bus},
     changes::Change,
     front,
     gemini::{self, Simulator},
@@ -70,6 +71,7 @@ pub struct Addresses {
     pub gemini_url: String,
     pub dynamodb_url: String,
     pub s3_url: String,
+    pub eventbridge_url: String,
     pub deliveries_table: String,
     pub jobs_table: String,
     pub bucket: String,
@@ -85,6 +87,7 @@ pub struct Machine {
     pub addresses: Addresses,
     pub stores: Stores,
     pub simulator: Arc<Simulator>,
+    pub bus: Arc<Bus>,
     receiver: Arc<Receiver>,
     archiver: Arc<Archiver>,
     changes: broadcast::Sender<Change>,
@@ -95,17 +98,19 @@ pub struct Machine {
 
 impl Machine {
     pub async fn start(options: Options) -> Result<Self> {
-        let Ports { webhook, gemini: gemini_port, dynamodb, s3 } = options.ports;
+        let Ports { webhook, gemini: gemini_port, dynamodb, s3, events } = options.ports;
         let (webhook_url, gemini_url) = (url(&webhook)?, url(&gemini_port)?);
         let (shutdown, stop) = watch::channel(false);
         let stores = stores::open(&options.data, dynamodb, s3, stop.clone()).await?;
         let secret = signing_secret(&options.data)?;
+        let bus = Bus::open(&options.data)?;
 
         let addresses = Addresses {
             webhook_url: format!("{webhook_url}/"),
             gemini_url: gemini_url.clone(),
             dynamodb_url: stores.dynamodb_url.clone(),
             s3_url: stores.s3_url.clone(),
+            eventbridge_url: url(&events)?,
             deliveries_table: stores.deliveries_table.clone(),
             jobs_table: stores.jobs_table.clone(),
             bucket: stores.bucket.clone(),
@@ -139,14 +144,31 @@ impl Machine {
         let mut servers = JoinSet::new();
         servers.spawn(serve(webhook, front::router(Arc::clone(&receiver)), stop.clone()));
         servers.spawn(serve(gemini_port, simulator.router(), stop.clone()));
+        servers.spawn(serve(events, bus.router(), stop.clone()));
         servers.spawn(Arc::clone(&simulator).run(stopped(stop)));
 
-        Ok(Self { addresses, stores, simulator, receiver, archiver, changes, shutdown, servers, workers })
+        Ok(Self {
+            addresses,
+            stores,
+            simulator,
+            bus,
+            receiver,
+            archiver,
+            changes,
+            shutdown,
+            servers,
+            workers,
+        })
     }
 
     /// Every change of a delivery from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// Every announcement from now on.
+    pub fn announced(&self) -> broadcast::Receiver<Announced> {
+        self.bus.watch()
     }
 
     /// The function behind the webhook, to be invoked with an event.
@@ -212,6 +234,7 @@ fn archiver(addresses: &Addresses, stores: &Stores, pace: Pace) -> Result<Archiv
     })?;
     let clients = Clients {
         dynamodb: stores.dynamodb(aws::archiver_timeouts()),
+        eventbridge: stores.eventbridge(&addresses.eventbridge_url, aws::archiver_timeouts()),
         s3: stores.s3(aws::archiver_timeouts()),
         secrets: no_secrets_manager(),
     };

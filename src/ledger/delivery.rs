@@ -42,6 +42,11 @@ impl Outcome {
             Self::Foreign => "foreign",
         }
     }
+
+    pub fn of(name: &str) -> Option<Self> {
+        let all = [Self::Archived, Self::Ended, Self::Gone, Self::Recorded, Self::Repeated, Self::Foreign];
+        all.into_iter().find(|outcome| outcome.name() == name)
+    }
 }
 
 /// A row nobody has written yet. Only a verified delivery can become one.

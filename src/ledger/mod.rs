@@ -11,6 +11,7 @@ mod due;
 mod inbox;
 mod lease;
 mod patience;
+mod read;
 pub mod schema;
 pub mod transitions;
 

@@ -8,6 +8,7 @@
     reason = "a test that fails panics"
 )]
 
+mod announce;
 mod bad_input;
 mod command_line;
 mod cost;

@@ -20,6 +20,11 @@ impl Stores {
         aws_sdk_s3::Client::from_conf(config)
     }
 
+    /// The bus is not one of the stores, but is reached with the same keys.
+    pub fn eventbridge(&self, url: &str, timeouts: TimeoutConfig) -> aws_sdk_eventbridge::Client {
+        aws_sdk_eventbridge::Client::new(&self.sdk_config(url, timeouts))
+    }
+
     fn sdk_config(&self, endpoint: &str, timeouts: TimeoutConfig) -> SdkConfig {
         let credentials = Credentials::new(
             &self.access_key_id,

@@ -16,10 +16,14 @@ use crate::{
     config::{ArchiverSettings, environment},
     gemini::Gemini,
     ledger::{Ledger, schema::attr},
+    reconcile::{Plan, Reconciled, Reconciler},
     secrets::{Secret, SecretStore},
     sweeper::sweep,
     worker::{Pace, Worker},
 };
+
+/// A reconciliation begins nothing new this close to its end.
+const LAST_LOOK: Millis = 60_000;
 
 /// What invokes the archiver.
 #[derive(Deserialize)]
@@ -38,6 +42,9 @@ enum Schedule {
 
 pub struct Archiver {
     worker: Worker,
+    /// What is looked for on schedule, but for the times.
+    plan: Plan,
+    reconcile_batches: bool,
 }
 
 /// Serves the function until Lambda ends it.
@@ -80,7 +87,13 @@ impl Archiver {
         let announcer = settings.event_bus.map(|bus| Announcer::new(clients.eventbridge, bus));
         let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), announcer.is_some());
         let archive = Archive { gemini, bucket };
-        Ok(Self { worker: Worker { ledger, archive, announcer, clock, pace } })
+        let plan = Plan {
+            webhook_url: settings.webhook_url,
+            reenable: settings.reenable_webhook,
+            ..Plan::default()
+        };
+        let worker = Worker { ledger, archive, announcer, clock, pace };
+        Ok(Self { worker, plan, reconcile_batches: settings.reconcile_batches })
     }
 
     pub fn worker(&self) -> &Worker {
@@ -98,11 +111,18 @@ impl Archiver {
                 Ok(serde_json::to_value(sweep(&self.worker, self.worker.clock.now(), end).await?)?)
             }
             Input::Schedule { schedule: Schedule::Reconcile } => {
-                tracing::warn!("reconcile has nothing to do in this version");
-                Ok(json!({"reconciled": 0}))
+                Ok(serde_json::to_value(self.reconcile(end).await)?)
             }
             Input::Stream(event) => self.stream(event, end).await,
         }
+    }
+
+    async fn reconcile(&self, end: Millis) -> Reconciled {
+        let Worker { ledger, archive, clock, .. } = &self.worker;
+        let now = clock.now();
+        let batches = self.reconcile_batches.then(|| Plan::scheduled(now));
+        let plan = Plan { batches, end: end - LAST_LOOK, ..self.plan.clone() };
+        Reconciler { gemini: &archive.gemini, ledger, clock, plan }.run().await
     }
 
     async fn stream(&self, event: StreamEvent, end: Millis) -> Result<Value, Error> {

@@ -36,6 +36,11 @@ pub struct ArchiverSettings {
     pub max_inline_bytes: u64,
     /// Where ends are announced; nowhere without one.
     pub event_bus: Option<String>,
+    /// Whether batches are listed on schedule: only where a static webhook makes the project's jobs ours.
+    pub reconcile_batches: bool,
+    /// Whether a webhook that Gemini switched off is switched on again, and which one is ours.
+    pub reenable_webhook: bool,
+    pub webhook_url: Option<String>,
 }
 
 /// Everything that is wrong with the environment.
@@ -88,6 +93,9 @@ impl ArchiverSettings {
             max_inline_bytes: read.number("MAX_INLINE_BYTES", 400 * 1024 * 1024, 1..=8 * 1024 * 1024 * 1024),
             event_bus: Some(read.get("EVENT_BUS").unwrap_or_else(|| "default".to_owned()))
                 .filter(|bus| bus != "none"),
+            reconcile_batches: read.switch("RECONCILE_BATCHES"),
+            reenable_webhook: read.switch("REENABLE_WEBHOOK"),
+            webhook_url: read.get("WEBHOOK_URL"),
         };
         read.finish(settings)
     }
@@ -133,6 +141,18 @@ impl Reader<'_> {
                 self.problems
                     .push(format!("{name} must be a whole number from {least} to {most}, not {text:?}"));
                 default
+            }
+        }
+    }
+
+    /// Off unless it is switched on.
+    fn switch(&mut self, name: &str) -> bool {
+        match self.get(name).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(text) => {
+                self.problems.push(format!("{name} must be true or false, not {text:?}"));
+                false
             }
         }
     }

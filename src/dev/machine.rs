@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use lambda_runtime::{Context, LambdaEvent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
     sync::{broadcast, watch},
@@ -41,6 +41,7 @@ use crate::{
 /// How long an invocation of the archiver may take here, as in the template.
 const INVOCATION: Duration = Duration::from_secs(900);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const RECONCILE_EVERY: Duration = Duration::from_secs(3600);
 const TTL_EVERY: Duration = Duration::from_secs(60);
 
 /// Any text is a key to the simulator.
@@ -64,8 +65,11 @@ pub fn quick() -> Pace {
     }
 }
 
+/// The file in the data folder that tells other commands where everything is, while it runs.
+pub const ADDRESSES: &str = "addresses.json";
+
 /// Where everything is, and with which keys.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Addresses {
     pub webhook_url: String,
     pub gemini_url: String,
@@ -81,6 +85,23 @@ pub struct Addresses {
     pub aws_secret_access_key: String,
     pub aws_region: String,
     pub gemini_api_key: String,
+}
+
+impl Addresses {
+    /// The archiver's settings, by the names that the functions read from their environment.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "DELIVERIES_TABLE" => &self.deliveries_table,
+            "JOBS_TABLE" => &self.jobs_table,
+            "BUCKET" => &self.bucket,
+            "GEMINI_API_KEY" => &self.gemini_api_key,
+            "GEMINI_BASE_URL" => &self.gemini_url,
+            "WEBHOOK_URL" => &self.webhook_url,
+            "RECONCILE_BATCHES" => return Some("true".to_owned()),
+            _ => return None,
+        };
+        Some(value.clone())
+    }
 }
 
 pub struct Machine {
@@ -140,6 +161,7 @@ impl Machine {
         let mut workers = JoinSet::new();
         workers.spawn(pump.run(Arc::clone(&archiver), changes.clone()));
         workers.spawn(sweeps(Arc::clone(&archiver)));
+        workers.spawn(reconciles(Arc::clone(&archiver)));
 
         let mut servers = JoinSet::new();
         servers.spawn(serve(webhook, front::router(Arc::clone(&receiver)), stop.clone()));
@@ -224,14 +246,7 @@ fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {
 }
 
 fn archiver(addresses: &Addresses, stores: &Stores, pace: Pace) -> Result<Archiver> {
-    let settings = ArchiverSettings::read(&|name| match name {
-        "DELIVERIES_TABLE" => Some(addresses.deliveries_table.clone()),
-        "JOBS_TABLE" => Some(addresses.jobs_table.clone()),
-        "BUCKET" => Some(addresses.bucket.clone()),
-        "GEMINI_API_KEY" => Some(addresses.gemini_api_key.clone()),
-        "GEMINI_BASE_URL" => Some(addresses.gemini_url.clone()),
-        _ => None,
-    })?;
+    let settings = ArchiverSettings::read(&|name| addresses.setting(name))?;
     let clients = Clients {
         dynamodb: stores.dynamodb(aws::archiver_timeouts()),
         eventbridge: stores.eventbridge(&addresses.eventbridge_url, aws::archiver_timeouts()),
@@ -291,6 +306,16 @@ async fn sweeps(archiver: Arc<Archiver>) {
         let event = LambdaEvent::new(json!({"schedule": "sweep"}), context());
         if let Err(error) = archiver.invoke(event).await {
             tracing::warn!(%error, "a sweep failed");
+        }
+    }
+}
+
+async fn reconciles(archiver: Arc<Archiver>) {
+    loop {
+        tokio::time::sleep(RECONCILE_EVERY).await;
+        let event = LambdaEvent::new(json!({"schedule": "reconcile"}), context());
+        if let Err(error) = archiver.invoke(event).await {
+            tracing::warn!(%error, "a reconciliation failed");
         }
     }
 }

@@ -14,12 +14,14 @@ mod patience;
 mod read;
 pub mod schema;
 pub mod transitions;
+mod watch;
 
 pub use commit::Committed;
 pub use delivery::{Delivery, NewDelivery, Outcome};
 pub use due::DuePage;
 pub use inbox::{Inbox, Put};
 pub use lease::{Fence, Lease, Ledger};
+pub use watch::Watched;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ mod events;
 mod functions;
 mod ledger;
 mod once;
+mod reconcile;
 mod signatures;
 mod support;
 mod template;

@@ -61,6 +61,7 @@ fn place(on: On, function: &str) -> String {
         On::DeliveriesStream => "${DeliveriesTable.StreamArn}".into(),
         On::DeliveriesStreams => "${DeliveriesTable.Arn}/stream/*".into(),
         On::Jobs => "${JobsTable.Arn}".into(),
+        On::WatchedIndex => format!("${{JobsTable.Arn}}/index/{}", schema::WATCHED.name),
         On::Results => "${ResultsBucket.Arn}/*".into(),
         On::ResultsBucket => "${ResultsBucket.Arn}".into(),
         On::SigningSecret => "${SigningSecret}".into(),

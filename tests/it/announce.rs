@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use gemhook::dev::{Announced, BusFault};
+use aws_sdk_dynamodb::types::AttributeValue;
+use gemhook::{
+    dev::{Announced, BusFault},
+    ledger::Fence,
+};
 use serde_json::json;
 use tokio::{sync::broadcast::Receiver, time::timeout};
 
@@ -90,4 +94,33 @@ async fn while_the_bus_is_down_a_committed_row_waits_with_its_budget_afresh() {
     let told = next(&mut events).await;
     assert_eq!(told.detail["job"], job);
     assert_eq!(end(&test.ended("msg_down").await), "done/archived");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_failed_with_only_its_announcement_owed_is_announced_by_a_redrive() {
+    let test = TestMachine::start().await;
+    let (mut events, mut changes) = (test.machine.announced(), test.changes());
+    let job = test.silent_batch(three_requests()).await;
+    test.machine.bus.misbehave(BusFault::Down);
+    test.delivery("msg_owed", succeeded(&job)).send().await.unwrap();
+    while changes.recv().await.unwrap().state != "waiting" {}
+    // Its days are over: the next lease gives it up.
+    let spend = test.dynamodb().update_item().table_name(&test.machine.addresses.deliveries_table);
+    spend
+        .key("webhook_id", AttributeValue::S("msg_owed".to_owned()))
+        .update_expression("SET give_up_at = :past")
+        .expression_attribute_values(":past", AttributeValue::N("1".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let row = test.ended("msg_owed").await;
+    assert_eq!(end(&row), "failed/archived");
+    assert!(text(&row, "last_error").contains("not announced"), "{row:?}");
+    assert_eq!(rest(&mut events), 0);
+
+    test.machine.bus.misbehave(BusFault::None);
+    assert_eq!(test.machine.ledger().redrive("msg_owed").await.unwrap(), Fence::Held);
+    assert_eq!(next(&mut events).await.detail["job"], job);
+    while end(&test.delivery_row("msg_owed").await.unwrap()) != "done/archived" {}
+    assert_eq!(test.objects().await.len(), 1);
 }

@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use serde_json::{Value, json};
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::dev::{
-    Addresses, Announced, Change, DEFAULT_PORT, Machine, Options, Ports, gemini::Settings, quick,
+    ADDRESSES, Addresses, Announced, Change, DEFAULT_PORT, Machine, Options, Ports, gemini::Settings, quick,
 };
 
 #[derive(clap::Args)]
@@ -57,13 +57,25 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     };
     let ports = Ports::take(args.port).await?;
     let machine = Machine::start(Options { data: args.data, ports, simulator, pace: quick() }).await?;
+    let file = machine.addresses.data_dir.join(ADDRESSES);
+    write_addresses(&file, &machine.addresses)?;
     let shown = show(&machine, args.json).await;
+    // It may be gone already; one that a crash leaves behind names ports where nobody answers.
+    let _ = std::fs::remove_file(&file);
     machine.stop().await;
     match shown {
         // Whoever read our output has gone away: an end like any other.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         shown => shown.map(|()| ExitCode::SUCCESS).map_err(Into::into),
     }
+}
+
+/// For other commands, while we run. It holds secrets, if only this machine's.
+fn write_addresses(file: &Path, addresses: &Addresses) -> Result<()> {
+    let mut written = tempfile::NamedTempFile::new_in(&addresses.data_dir)?;
+    serde_json::to_writer_pretty(&mut written, addresses)?;
+    written.persist(file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(())
 }
 
 async fn show(machine: &Machine, json: bool) -> io::Result<()> {

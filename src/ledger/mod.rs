@@ -8,6 +8,7 @@ mod commit;
 pub mod condition;
 mod delivery;
 mod due;
+mod erase;
 mod inbox;
 mod lease;
 mod patience;

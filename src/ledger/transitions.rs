@@ -222,3 +222,11 @@ pub const UNWATCH_JOB: Transition = Transition {
     when: WATCHED_AND_OPEN,
     writes: &[Remove(WATCH_UNTIL), Remove(LOOKS), Remove(LOOK_AT)],
 };
+
+/// Jobs: a person erases what is known of a job, but not that it has ended. The row is a new item.
+pub const ERASE_ENDED_JOB: Transition =
+    Transition { name: "erase ended job", when: Exists(ENDED_BY), writes: &[] };
+
+/// Jobs: the row goes.
+pub const ERASE_OPEN_JOB: Transition =
+    Transition { name: "erase open job", when: Absent(ENDED_BY), writes: &[] };

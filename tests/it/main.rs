@@ -17,6 +17,7 @@ mod events;
 mod functions;
 mod ledger;
 mod once;
+mod reading;
 mod reconcile;
 mod signatures;
 mod support;

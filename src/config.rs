@@ -41,6 +41,13 @@ pub struct ArchiverSettings {
     pub gemini_base_url: Url,
     pub max_inline_bytes: u64,
     pub binding: Option<SecretSource>,
+    /// Where ends are announced; nowhere without one.
+    pub event_bus: Option<String>,
+    /// Whether batches are listed on schedule: only where a static webhook makes the project's jobs ours.
+    pub reconcile_batches: bool,
+    /// Whether a webhook that Gemini switched off is switched on again, and which one is ours.
+    pub reenable_webhook: bool,
+    pub webhook_url: Option<String>,
 }
 
 /// Where Google's public keys are, and whom a token must be meant for.
@@ -105,6 +112,11 @@ impl ArchiverSettings {
             gemini_base_url: read.base_url("GEMINI_BASE_URL", "https://generativelanguage.googleapis.com"),
             max_inline_bytes: read.number("MAX_INLINE_BYTES", 400 * 1024 * 1024, 1..=8 * 1024 * 1024 * 1024),
             binding: read.binding(),
+            event_bus: Some(read.get("EVENT_BUS").unwrap_or_else(|| "default".to_owned()))
+                .filter(|bus| bus != "none"),
+            reconcile_batches: read.switch("RECONCILE_BATCHES"),
+            reenable_webhook: read.switch("REENABLE_WEBHOOK"),
+            webhook_url: read.get("WEBHOOK_URL"),
         };
         read.finish(settings)
     }
@@ -147,8 +159,21 @@ impl Reader<'_> {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let (least, most) = (range.start(), range.end());
-                self.problems.push(format!("{name} must be from {least} to {most}, not {text:?}"));
+                self.problems
+                    .push(format!("{name} must be a whole number from {least} to {most}, not {text:?}"));
                 default
+            }
+        }
+    }
+
+    /// Off unless it is switched on.
+    fn switch(&mut self, name: &str) -> bool {
+        match self.get(name).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(text) => {
+                self.problems.push(format!("{name} must be true or false, not {text:?}"));
+                false
             }
         }
     }
@@ -185,7 +210,7 @@ impl Reader<'_> {
     }
 
     fn dynamic(&mut self) -> Option<DynamicSettings> {
-        let on = self.number("DYNAMIC_WEBHOOKS", false, false..=true);
+        let on = self.switch("DYNAMIC_WEBHOOKS");
         let url = self.get("JWKS_URL").unwrap_or_else(|| JWKS_URL.to_owned());
         let audience = self.get("JWT_AUDIENCE");
         match safe_url(&url) {

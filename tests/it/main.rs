@@ -8,6 +8,7 @@
     reason = "a test that fails panics"
 )]
 
+mod announce;
 mod bad_input;
 mod command_line;
 mod cost;
@@ -16,6 +17,8 @@ mod events;
 mod functions;
 mod ledger;
 mod once;
+mod reading;
+mod reconcile;
 mod signatures;
 mod support;
 mod template;

@@ -9,16 +9,22 @@ use serde_dynamo::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::{
+    announce::Announcer,
     archive::{Archive, Bucket},
     aws,
     clock::{Millis, SharedClock, SystemClock},
     config::{ArchiverSettings, environment},
     gemini::Gemini,
     ledger::{Ledger, schema::attr},
+    reconcile::{Plan, Reconciled, Reconciler},
     secrets::{Secret, SecretStore},
     sweeper::sweep,
+    webhook::binding::BindingKey,
     worker::{Pace, Worker},
 };
+
+/// A reconciliation begins nothing new this close to its end.
+const LAST_LOOK: Millis = 60_000;
 
 /// What invokes the archiver.
 #[derive(Deserialize)]
@@ -37,6 +43,9 @@ enum Schedule {
 
 pub struct Archiver {
     worker: Worker,
+    /// What is looked for on schedule, but for the times.
+    plan: Plan,
+    reconcile_batches: bool,
 }
 
 /// Serves the function until Lambda ends it.
@@ -45,6 +54,7 @@ pub async fn run() -> Result<(), Error> {
     let sdk = aws::config(aws::archiver_timeouts()).await;
     let clients = Clients {
         dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
+        eventbridge: aws_sdk_eventbridge::Client::new(&sdk),
         s3: aws_sdk_s3::Client::new(&sdk),
         secrets: aws_sdk_secretsmanager::Client::new(&sdk),
     };
@@ -59,6 +69,7 @@ pub async fn run() -> Result<(), Error> {
 /// The AWS services that an archiver calls.
 pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
+    pub eventbridge: aws_sdk_eventbridge::Client,
     pub s3: aws_sdk_s3::Client,
     pub secrets: aws_sdk_secretsmanager::Client,
 }
@@ -70,12 +81,23 @@ impl Archiver {
         clock: SharedClock,
         pace: Pace,
     ) -> Result<Self, Error> {
+        let binding = settings
+            .binding
+            .map(|source| SecretStore::new(source, clients.secrets.clone(), BindingKey::parse));
         let key = SecretStore::new(settings.api_key, clients.secrets, |text| Ok(Secret::new(text)));
         let gemini = Gemini::new(settings.gemini_base_url, key, settings.max_inline_bytes)?;
         let bucket = Bucket::new(clients.s3, settings.bucket);
         let (deliveries, jobs) = (settings.deliveries_table, settings.jobs_table);
-        let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), false);
-        Ok(Self { worker: Worker { ledger, archive: Archive { gemini, bucket }, clock, pace } })
+        let announcer = settings.event_bus.map(|bus| Announcer::new(clients.eventbridge, bus));
+        let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), announcer.is_some());
+        let archive = Archive { gemini, bucket, binding };
+        let plan = Plan {
+            webhook_url: settings.webhook_url,
+            reenable: settings.reenable_webhook,
+            ..Plan::default()
+        };
+        let worker = Worker { ledger, archive, announcer, clock, pace };
+        Ok(Self { worker, plan, reconcile_batches: settings.reconcile_batches })
     }
 
     pub fn worker(&self) -> &Worker {
@@ -93,11 +115,18 @@ impl Archiver {
                 Ok(serde_json::to_value(sweep(&self.worker, self.worker.clock.now(), end).await?)?)
             }
             Input::Schedule { schedule: Schedule::Reconcile } => {
-                tracing::warn!("reconcile has nothing to do in this version");
-                Ok(json!({"reconciled": 0}))
+                Ok(serde_json::to_value(self.reconcile(end).await)?)
             }
             Input::Stream(event) => self.stream(event, end).await,
         }
+    }
+
+    async fn reconcile(&self, end: Millis) -> Reconciled {
+        let Worker { ledger, archive, clock, .. } = &self.worker;
+        let now = clock.now();
+        let batches = self.reconcile_batches.then(|| Plan::scheduled(now));
+        let plan = Plan { batches, end: end - LAST_LOOK, ..self.plan.clone() };
+        Reconciler { gemini: &archive.gemini, ledger, clock, plan }.run().await
     }
 
     async fn stream(&self, event: StreamEvent, end: Millis) -> Result<Value, Error> {

@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use crate::{
     secrets::{Secret, SecretSource},
-    webhook::{SigningSecrets, Tolerance},
+    webhook::{SigningSecrets, Tolerance, binding::BindingKey},
 };
 
 /// Looks a variable up. A parameter, so that tests and the local machine need no process environment.
@@ -16,10 +16,16 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
+
 #[derive(Clone, Debug)]
 pub struct ReceiverSettings {
     pub deliveries_table: String,
-    pub signing: SecretSource,
+    /// For static webhooks.
+    pub signing: Option<SecretSource>,
+    /// For dynamic webhooks, which are off unless they are switched on.
+    pub dynamic: Option<DynamicSettings>,
+    pub binding: Option<SecretSource>,
     pub tolerance: Tolerance,
     pub max_body_bytes: usize,
     /// Whether the tables are on this machine, the only place where a development secret counts.
@@ -34,6 +40,21 @@ pub struct ArchiverSettings {
     pub api_key: SecretSource,
     pub gemini_base_url: Url,
     pub max_inline_bytes: u64,
+    pub binding: Option<SecretSource>,
+    /// Where ends are announced; nowhere without one.
+    pub event_bus: Option<String>,
+    /// Whether batches are listed on schedule: only where a static webhook makes the project's jobs ours.
+    pub reconcile_batches: bool,
+    /// Whether a webhook that Gemini switched off is switched on again, and which one is ours.
+    pub reenable_webhook: bool,
+    pub webhook_url: Option<String>,
+}
+
+/// Where Google's public keys are, and whom a token must be meant for.
+#[derive(Clone, Debug)]
+pub struct DynamicSettings {
+    pub jwks_url: Url,
+    pub audience: Option<String>,
 }
 
 /// Everything that is wrong with the environment.
@@ -54,9 +75,15 @@ impl ReceiverSettings {
     pub fn read(lookup: Lookup) -> Result<Self, ConfigError> {
         let mut read = Reader { lookup, problems: Vec::new() };
         let local = read.tables_are_local();
+        let dynamic = read.dynamic();
         let settings = Self {
             deliveries_table: read.required("DELIVERIES_TABLE"),
-            signing: read.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID"),
+            signing: match dynamic {
+                None => Some(read.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID")),
+                Some(_) => read.maybe_secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID"),
+            },
+            dynamic,
+            binding: read.binding(),
             tolerance: Tolerance {
                 past_seconds: read.number("WEBHOOK_TOLERANCE_SECONDS", 300, 1..=29 * 86_400),
                 future_seconds: read.number("WEBHOOK_FUTURE_TOLERANCE_SECONDS", 300, 1..=86_400),
@@ -64,7 +91,7 @@ impl ReceiverSettings {
             max_body_bytes: read.number("MAX_BODY_BYTES", 64 * 1024, 1..=256 * 1024),
             local,
         };
-        if let SecretSource::Given(secret) = &settings.signing
+        if let Some(SecretSource::Given(secret)) = &settings.signing
             && !secret.expose().is_empty()
             && let Err(why) = parse_signing(secret, local)
         {
@@ -84,6 +111,12 @@ impl ArchiverSettings {
             api_key: read.secret("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID"),
             gemini_base_url: read.base_url("GEMINI_BASE_URL", "https://generativelanguage.googleapis.com"),
             max_inline_bytes: read.number("MAX_INLINE_BYTES", 400 * 1024 * 1024, 1..=8 * 1024 * 1024 * 1024),
+            binding: read.binding(),
+            event_bus: Some(read.get("EVENT_BUS").unwrap_or_else(|| "default".to_owned()))
+                .filter(|bus| bus != "none"),
+            reconcile_batches: read.switch("RECONCILE_BATCHES"),
+            reenable_webhook: read.switch("REENABLE_WEBHOOK"),
+            webhook_url: read.get("WEBHOOK_URL"),
         };
         read.finish(settings)
     }
@@ -133,15 +166,58 @@ impl Reader<'_> {
         }
     }
 
+    /// Off unless it is switched on.
+    fn switch(&mut self, name: &str) -> bool {
+        match self.get(name).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(text) => {
+                self.problems.push(format!("{name} must be true or false, not {text:?}"));
+                false
+            }
+        }
+    }
+
     /// A secret is given as it is or by the id of a stored one: one of the two.
     fn secret(&mut self, value: &str, id: &str) -> SecretSource {
+        self.maybe_secret(value, id).unwrap_or_else(|| {
+            self.problems.push(format!("{value} and {id}: one of them must be set"));
+            SecretSource::Given(Secret::new(""))
+        })
+    }
+
+    fn maybe_secret(&mut self, value: &str, id: &str) -> Option<SecretSource> {
         match (self.get(value), self.get(id)) {
-            (Some(secret), None) => SecretSource::Given(Secret::new(secret)),
-            (None, Some(id)) => SecretSource::Stored(id),
-            (given, _) => {
-                let fault = if given.is_some() { "only one of them may be" } else { "one of them must be" };
-                self.problems.push(format!("{value} and {id}: {fault} set"));
-                SecretSource::Given(Secret::new(""))
+            (None, None) => None,
+            (Some(secret), None) => Some(SecretSource::Given(Secret::new(secret))),
+            (None, Some(id)) => Some(SecretSource::Stored(id)),
+            (Some(_), Some(_)) => {
+                self.problems.push(format!("{value} and {id}: only one of them may be set"));
+                Some(SecretSource::Given(Secret::new("")))
+            }
+        }
+    }
+
+    fn binding(&mut self) -> Option<SecretSource> {
+        let binding = self.maybe_secret("BINDING_KEY", "BINDING_KEY_SECRET_ID");
+        if let Some(SecretSource::Given(key)) = &binding
+            && !key.expose().is_empty()
+            && let Err(why) = BindingKey::parse(key.expose())
+        {
+            self.problems.push(format!("BINDING_KEY {why}"));
+        }
+        binding
+    }
+
+    fn dynamic(&mut self) -> Option<DynamicSettings> {
+        let on = self.switch("DYNAMIC_WEBHOOKS");
+        let url = self.get("JWKS_URL").unwrap_or_else(|| JWKS_URL.to_owned());
+        let audience = self.get("JWT_AUDIENCE");
+        match safe_url(&url) {
+            Ok(jwks_url) => on.then_some(DynamicSettings { jwks_url, audience }),
+            Err(why) => {
+                self.problems.push(format!("JWKS_URL {why}, not {url:?}"));
+                None
             }
         }
     }
@@ -165,13 +241,16 @@ impl Reader<'_> {
     }
 }
 
-/// A server's address: https, or plain http on this machine, and no path of its own.
-pub fn base_url(text: &str) -> Result<Url, &'static str> {
+/// An address over https, or over plain http on this machine.
+fn safe_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::from_str(text).map_err(|_| "must be a URL")?;
     let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-    if !safe {
-        return Err("must begin with https:// (plain http only on this machine)");
-    }
+    if safe { Ok(url) } else { Err("must begin with https:// (plain http only on this machine)") }
+}
+
+/// A server's address: https, or plain http on this machine, and no path of its own.
+pub fn base_url(text: &str) -> Result<Url, &'static str> {
+    let url = safe_url(text)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || url.password().is_some() {
         return Err("must be a base without path, version or query");
     }

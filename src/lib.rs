@@ -8,9 +8,11 @@
 //! 3. The table's stream invokes the [`archiver`], whose [`worker`] takes a lease on the row.
 //! 4. [`gemini`] tells what became of the job, [`archive`] brings its output into the bucket.
 //! 5. The [`ledger`] commits the row and the job in one transaction.
+//! 6. The end is told to the event bus ([`announce`]), then the row is done.
 //!
-//! The [`sweeper`] does 3 to 5 for every row that was left over. [`config`] reads the environment once.
+//! The [`sweeper`] does 3 to 6 for every row that was left over; [`reconcile`] enters jobs whose event never came. [`config`] reads the environment once.
 
+pub mod announce;
 pub mod archive;
 pub mod archiver;
 pub mod aws;
@@ -24,6 +26,7 @@ pub mod log;
 pub mod metrics;
 pub mod permissions;
 pub mod receiver;
+pub mod reconcile;
 pub mod secrets;
 pub mod sweeper;
 pub mod trouble;

@@ -12,11 +12,15 @@ pub enum On {
     /// Any stream the table has had: Lambda lists them when it follows one.
     DeliveriesStreams,
     Jobs,
+    /// The index of jobs that are followed.
+    WatchedIndex,
     /// The objects in the bucket of results.
     Results,
     ResultsBucket,
     SigningSecret,
     ApiKeySecret,
+    /// Only where binding tokens are required.
+    BindingKeySecret,
     /// Only where announcements are on.
     EventBus,
     OwnLogs,
@@ -29,6 +33,7 @@ pub struct Permission(pub &'static str, pub On, pub &'static str);
 pub const RECEIVER: &[Permission] = &[
     Permission("dynamodb:PutItem", On::Deliveries, "ledger::Inbox::put"),
     Permission("secretsmanager:GetSecretValue", On::SigningSecret, "secrets::SecretStore::get"),
+    Permission("secretsmanager:GetSecretValue", On::BindingKeySecret, "secrets::SecretStore::get"),
     Permission("logs:CreateLogStream", On::OwnLogs, "Lambda"),
     Permission("logs:PutLogEvents", On::OwnLogs, "Lambda"),
 ];
@@ -40,7 +45,10 @@ pub const ARCHIVER: &[Permission] = &[
     Permission("dynamodb:GetRecords", On::DeliveriesStream, "Lambda, for the stream's mapping"),
     Permission("dynamodb:GetShardIterator", On::DeliveriesStream, "Lambda, for the stream's mapping"),
     Permission("dynamodb:ListStreams", On::DeliveriesStreams, "Lambda, for the stream's mapping"),
-    Permission("dynamodb:UpdateItem", On::Jobs, "the transactions of ledger::commit"),
+    Permission("dynamodb:PutItem", On::Deliveries, "ledger::Ledger::enter, for jobs that were found"),
+    Permission("dynamodb:UpdateItem", On::Jobs, "the transactions of ledger::commit, and ledger::watch"),
+    Permission("dynamodb:GetItem", On::Jobs, "ledger::read, for the announcement and the reconciler"),
+    Permission("dynamodb:Scan", On::WatchedIndex, "ledger::Ledger::watched"),
     Permission("s3:PutObject", On::Results, "archive::Bucket, whole objects and uploads in parts"),
     Permission("s3:GetObject", On::Results, "archive::Bucket::adopt, also to look an object up"),
     Permission("s3:AbortMultipartUpload", On::Results, "archive::parts"),

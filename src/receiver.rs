@@ -20,7 +20,7 @@ use crate::{
     ledger::{Inbox, NewDelivery},
     metrics,
     secrets::SecretStore,
-    webhook::{Event, Refusal, SigningSecrets, Tolerance, Unverified, Verifier},
+    webhook::{Admitted, Denied, Gate, KeySource, Refusal, SigningSecrets, Unverified, binding::BindingKey},
 };
 
 /// For one delivery, all waiting included: our own 503 leaves before the function's limit of 5 s.
@@ -31,8 +31,7 @@ const RETRY_AFTER: &str = "30";
 
 pub struct Receiver {
     inbox: Inbox,
-    secrets: SecretStore<SigningSecrets>,
-    tolerance: Tolerance,
+    gate: Gate,
     max_body_bytes: usize,
     clock: SharedClock,
 }
@@ -52,7 +51,7 @@ pub async fn run() -> Result<(), Error> {
     let sdk = aws::config(aws::receiver_timeouts()).await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let secrets = aws_sdk_secretsmanager::Client::new(&sdk);
-    let receiver = Arc::new(Receiver::new(settings, dynamodb, secrets, Arc::new(SystemClock)));
+    let receiver = Arc::new(Receiver::new(settings, dynamodb, secrets, Arc::new(SystemClock))?);
     lambda_runtime::run(service_fn(move |event| {
         let receiver = Arc::clone(&receiver);
         async move { receiver.invoke(event).await }
@@ -66,17 +65,20 @@ impl Receiver {
         dynamodb: aws_sdk_dynamodb::Client,
         secrets: aws_sdk_secretsmanager::Client,
         clock: SharedClock,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let local = settings.local;
-        Self {
-            inbox: Inbox::new(dynamodb, settings.deliveries_table),
-            secrets: SecretStore::new(settings.signing, secrets, move |text| {
-                SigningSecrets::for_place(text, local)
+        let keys = settings.dynamic.as_ref().map(|dynamic| KeySource::new(dynamic.jwks_url.clone()));
+        let gate = Gate {
+            secrets: settings.signing.map(|source| {
+                SecretStore::new(source, secrets.clone(), move |text| SigningSecrets::for_place(text, local))
             }),
+            keys: keys.transpose()?,
+            audience: settings.dynamic.and_then(|dynamic| dynamic.audience),
+            binding: settings.binding.map(|source| SecretStore::new(source, secrets, BindingKey::parse)),
             tolerance: settings.tolerance,
-            max_body_bytes: settings.max_body_bytes,
-            clock,
-        }
+        };
+        let inbox = Inbox::new(dynamodb, settings.deliveries_table);
+        Ok(Self { inbox, gate, max_body_bytes: settings.max_body_bytes, clock })
     }
 
     /// One invocation, by the event of a Function URL.
@@ -124,26 +126,21 @@ impl Receiver {
             Ok(unverified) => unverified,
             Err(refusal) => return Answer::Refused(refusal),
         };
-        let secrets = match self.secrets.get().await {
-            Ok(secrets) => secrets,
-            Err(error) => return Answer::Trouble(error.to_string()),
-        };
         let now = self.clock.now();
-        let verifier = Verifier { secrets: &secrets, tolerance: self.tolerance };
-        let verified = match verifier.verify(unverified, now.div_euclid(1000)) {
-            Ok(verified) => verified,
-            Err(refusal) => return Answer::Refused(refusal),
+        let Admitted { delivery, event } = match self.gate.admit(&unverified, now.div_euclid(1000)).await {
+            Ok(admitted) => admitted,
+            Err(Denied::Refused(refusal)) => return Answer::Refused(refusal),
+            Err(Denied::NotNow(why)) => return Answer::Trouble(why),
         };
-        let event = Event::parse(verified.body());
-        match self.inbox.put(NewDelivery::new(&verified, &event, receipt, now)).await {
+        match self.inbox.put(NewDelivery::new(&delivery, &event, receipt, now)).await {
             Ok(put) => {
                 metrics::taken(&put);
                 tracing::info!(
-                    webhook_id = verified.id(),
+                    webhook_id = delivery.row_key(),
                     event_type = event.event_type.as_deref(),
                     job = event.job_hint.as_deref(),
-                    scheme = verified.scheme().name(),
-                    key_id = verified.key_id(),
+                    scheme = delivery.scheme().name(),
+                    key_id = delivery.key_id(),
                     beside = put.beside(),
                     "{}",
                     put.name()

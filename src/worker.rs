@@ -8,11 +8,13 @@ use tokio::{
 };
 
 use crate::{
+    announce::{Announcement, Announcer},
     archive::{Archive, Report, Task},
     clock::{Millis, SharedClock, millis, until},
-    ledger::{Committed, Delivery, Fence, Lease, Ledger, LedgerError, Outcome},
+    ledger::{Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome},
     metrics,
     trouble::Trouble,
+    webhook::Trust,
 };
 
 /// Work stops this long before the invocation does, so that the row can be put off in time.
@@ -22,6 +24,9 @@ const MARGIN: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_secs(90);
 const EXTEND_AFTER: Duration = Duration::from_secs(60);
 const AFTERWARDS: Duration = Duration::from_secs(30);
+
+/// For an announcement, also one that is begun at the deadline: it fits into the margin.
+const ANNOUNCING: Duration = Duration::from_secs(12);
 
 /// How long an open job is followed.
 const WATCH: Duration = Duration::from_secs(7 * 86_400);
@@ -80,6 +85,8 @@ pub enum Worked {
 pub struct Worker {
     pub ledger: Ledger,
     pub archive: Archive,
+    /// None where there is no bus: then a commit ends its row.
+    pub announcer: Option<Announcer>,
     pub clock: SharedClock,
     pub pace: Pace,
 }
@@ -101,8 +108,8 @@ impl Worker {
         let deadline = Instant::now() + until(self.clock.now(), end).saturating_sub(MARGIN);
         let task = Task { row: &row, deadline };
         if row.outcome.is_some() {
-            let worked = fenced(self.ledger.finish(&row).await?, Worked::Finished);
-            tell(&row, worked, None, started);
+            let (worked, why) = self.announce(&row).await?;
+            tell(&row, worked, why.as_deref(), started);
             return Ok(worked);
         }
         let attempt = self.attempt(task);
@@ -114,8 +121,7 @@ impl Worker {
                 Fence::Lost => return Ok(Worked::Lost),
             },
         };
-        let why = report.as_ref().err().map(ToString::to_string);
-        let worked = self.settle(task, report).await?;
+        let (worked, why) = self.settle(task, report).await?;
         tell(&row, worked, why.as_deref(), started);
         Ok(worked)
     }
@@ -136,7 +142,7 @@ impl Worker {
                 Err(Trouble::Absent(why)) if has_waited(task.row) => {
                     self.archive.gemini.probe().await?;
                     return match self.archive.bring(task).await {
-                        Err(Trouble::Absent(_)) => self.archive.recover(task, &why).await,
+                        Err(Trouble::Absent(_)) => self.missing(task, why).await,
                         other => other,
                     };
                 }
@@ -146,40 +152,89 @@ impl Worker {
         Err(Trouble::OutOfTime)
     }
 
+    /// A job that is not there: gone, where it was ours for certain, else somebody else's.
+    async fn missing(&self, task: Task<'_>, why: String) -> Result<Report, Trouble> {
+        if task.row.trust == Trust::Project || self.archive.is_bound(task.row, None).await? {
+            self.archive.recover(task, &why).await
+        } else {
+            Err(Trouble::Foreign(why))
+        }
+    }
+
     /// Writes what an attempt came to: the one place where a report or a trouble becomes a transition.
-    async fn settle(&self, task: Task<'_>, report: Result<Report, Trouble>) -> Result<Worked, LedgerError> {
+    async fn settle(&self, task: Task<'_>, report: Result<Report, Trouble>) -> Settled {
         let row = task.row;
         let now = self.clock.now();
+        let told = report.as_ref().err().map(ToString::to_string);
         let wait = |after: Duration, why: String| async move {
             let fence = self.ledger.wait(row, now.saturating_add(millis(after)), &why).await?;
-            Ok(fenced(fence, Worked::Waiting))
+            Ok::<_, LedgerError>(fenced(fence, Worked::Waiting))
         };
-        match report {
+        let worked = match report {
             Ok(Report::Ended { job, outcome }) => {
                 let committed = self.ledger.commit(row, outcome, &job, None).await?;
-                Ok(self.committed(committed, outcome))
+                if committed == Committed::Done && self.announcer.is_some() {
+                    return self.announce(&as_committed(row, outcome, &job.name, now)).await;
+                }
+                self.committed(committed, outcome)
             }
             Ok(Report::Open(job)) => {
                 let committed = self.ledger.record_open(row, &job, now.saturating_add(millis(WATCH))).await?;
-                Ok(self.committed(committed, Outcome::Recorded))
+                self.committed(committed, Outcome::Recorded)
             }
             Ok(Report::Nothing(note)) => {
                 let fence = self.ledger.end(row, Outcome::Recorded, Some(note)).await?;
-                Ok(fenced(fence, Worked::Ended(Outcome::Recorded)))
+                fenced(fence, Worked::Ended(Outcome::Recorded))
             }
             Err(Trouble::Passing { why, after }) if now < row.patience_ends() => {
-                wait(after.unwrap_or(self.pace.longest), why).await
+                wait(after.unwrap_or(self.pace.longest), why).await?
             }
             Err(Trouble::Passing { why, .. } | Trouble::Lasting(why)) => {
-                Ok(fenced(self.ledger.fail(row, &why).await?, Worked::Failed))
+                fenced(self.ledger.fail(row, &why).await?, Worked::Failed)
             }
-            Err(Trouble::Absent(why)) => wait(self.pace.absent, format!("{ABSENT}: {why}")).await,
+            Err(trouble @ Trouble::Foreign(_)) => {
+                let note = trouble.to_string();
+                let fence = self.ledger.end(row, Outcome::Foreign, Some(&note)).await?;
+                fenced(fence, Worked::Ended(Outcome::Foreign))
+            }
+            Err(Trouble::Absent(why)) => wait(self.pace.absent, format!("{ABSENT}: {why}")).await?,
             Err(trouble @ Trouble::KeyRefused(_)) => {
                 metrics::key_refused();
-                wait(self.pace.key, trouble.to_string()).await
+                wait(self.pace.key, trouble.to_string()).await?
             }
-            Err(Trouble::OutOfTime) => wait(Duration::ZERO, Trouble::OutOfTime.to_string()).await,
+            Err(Trouble::OutOfTime) => wait(Duration::ZERO, Trouble::OutOfTime.to_string()).await?,
+        };
+        Ok((worked, told))
+    }
+
+    /// Announces what this row has committed, and ends it. What the bus does not take is waited out.
+    async fn announce(&self, row: &Delivery) -> Settled {
+        let outcome = row.outcome.as_deref().unwrap_or_default();
+        if let Some(announcer) = &self.announcer {
+            let job = match row.job_id.as_deref() {
+                Some(name) => self.ledger.job(name).await?,
+                None => None,
+            };
+            let Some(job) = job else {
+                let why = "the job's row is gone, so there is nothing to announce".to_owned();
+                return Ok((fenced(self.ledger.fail(row, &why).await?, Worked::Failed), Some(why)));
+            };
+            let told = Announcement::of(&job, outcome);
+            let late = |_| Err(Trouble::passing("not announced: the bus did not answer in time"));
+            let said = timeout(ANNOUNCING, announcer.announce(&told)).await.unwrap_or_else(late);
+            if let Err(trouble) = said {
+                let (why, now) = (trouble.to_string(), self.clock.now());
+                let worked = if now < row.patience_ends() {
+                    let due_at = now.saturating_add(millis(self.pace.wait(row.attempt, None)));
+                    fenced(self.ledger.wait(row, due_at, &why).await?, Worked::Waiting)
+                } else {
+                    fenced(self.ledger.fail(row, &why).await?, Worked::Failed)
+                };
+                return Ok((worked, Some(why)));
+            }
         }
+        let ended = Outcome::of(outcome).map_or(Worked::Finished, Worked::Ended);
+        Ok((fenced(self.ledger.finish(row).await?, ended), None))
     }
 
     fn committed(&self, committed: Committed, outcome: Outcome) -> Worked {
@@ -188,6 +243,20 @@ impl Worker {
             Committed::Already(outcome) => Worked::Ended(outcome),
             Committed::Lost => Worked::Lost,
         }
+    }
+}
+
+/// What was written, and the words for it where something is missing.
+type Settled = Result<(Worked, Option<String>), LedgerError>;
+
+/// The row as the commit left it: its budget begins afresh.
+fn as_committed(row: &Delivery, outcome: Outcome, job: &str, now: Millis) -> Delivery {
+    Delivery {
+        outcome: Some(outcome.name().to_owned()),
+        job_id: Some(job.to_owned()),
+        crashes: 0,
+        give_up_at: now.saturating_add(millis(GIVE_UP_AFTER)),
+        ..row.clone()
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) async fn bring(archive: &Archive, task: Task<'_>) -> Result<Report, T
         return Ok(Report::Nothing("the event names no batch"));
     };
     let mut batch = archive.gemini.batch(&hinted).await?;
+    archive.check_ours(task.row, batch.user_metadata.as_ref()).await?;
     let name = batch.name.take().unwrap_or(hinted);
     match batch.state {
         BatchState::Open => still_open(&name, batch, task.row),

@@ -2,30 +2,34 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use serde_json::{Value, json};
 use tokio::{
     pin, select,
     signal::unix::{SignalKind, signal},
     sync::broadcast::error::RecvError,
 };
 
-use crate::dev::{Addresses, Change, DEFAULT_PORT, Machine, Options, Ports, gemini::Settings, quick};
+use crate::dev::{
+    ADDRESSES, Addresses, Announced, Change, DEFAULT_PORT, Machine, Options, Ports, gemini::Settings, quick,
+};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Where tables, objects and the simulator's jobs are kept
     #[arg(long, value_name = "DIR", default_value = ".gemhook")]
     data: PathBuf,
-    /// The first of four ports in a row; 0 picks free ones
-    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=65532))]
+    /// The first of five ports in a row; 0 picks free ones
+    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=65531))]
     port: u16,
     /// Writes JSON: one object with all addresses, then one for each change of a delivery
+    /// and one for each job announced
     #[arg(long)]
     json: bool,
     /// How long a simulated batch runs
@@ -53,7 +57,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     };
     let ports = Ports::take(args.port).await?;
     let machine = Machine::start(Options { data: args.data, ports, simulator, pace: quick() }).await?;
+    let file = machine.addresses.data_dir.join(ADDRESSES);
+    write_addresses(&file, &machine.addresses)?;
     let shown = show(&machine, args.json).await;
+    // It may be gone already; one that a crash leaves behind names ports where nobody answers.
+    let _ = std::fs::remove_file(&file);
     machine.stop().await;
     match shown {
         // Whoever read our output has gone away: an end like any other.
@@ -62,8 +70,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
+/// For other commands, while we run. It holds secrets, if only this machine's.
+fn write_addresses(file: &Path, addresses: &Addresses) -> Result<()> {
+    let mut written = tempfile::NamedTempFile::new_in(&addresses.data_dir)?;
+    serde_json::to_writer_pretty(&mut written, addresses)?;
+    written.persist(file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(())
+}
+
 async fn show(machine: &Machine, json: bool) -> io::Result<()> {
-    let mut changes = machine.changes();
+    let (mut changes, mut announced) = (machine.changes(), machine.announced());
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     write(|out| if json { line(out, &machine.addresses) } else { greet(out, &machine.addresses) })?;
     let expire = machine.expire();
@@ -74,6 +90,12 @@ async fn show(machine: &Machine, json: bool) -> io::Result<()> {
                 Ok(change) if json => write(|out| line(out, &change))?,
                 Ok(change) => write(|out| tell(out, &change))?,
                 Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "changes were too quick to show"),
+                Err(RecvError::Closed) => return Ok(()),
+            },
+            event = announced.recv() => match event {
+                Ok(event) if json => write(|out| line(out, &json!({ "announced": event })))?,
+                Ok(event) => write(|out| tell_announced(out, &event))?,
+                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "announcements were too quick to show"),
                 Err(RecvError::Closed) => return Ok(()),
             },
             () = &mut expire => {}
@@ -101,6 +123,7 @@ fn greet(out: &mut dyn Write, at: &Addresses) -> io::Result<()> {
         ("gemini", &at.gemini_url, "the Gemini API, simulated; any key will do"),
         ("dynamodb", &at.dynamodb_url, &format!("tables {} and {}", at.deliveries_table, at.jobs_table)),
         ("s3", &at.s3_url, &format!("bucket {}", at.bucket)),
+        ("events", &at.eventbridge_url, "EventBridge's PutEvents; kept in events.jsonl"),
     ] {
         writeln!(out, "  {name:<9} {place:<24} {note}")?;
     }
@@ -113,6 +136,13 @@ fn greet(out: &mut dyn Write, at: &Addresses) -> io::Result<()> {
     )?;
     writeln!(out, "\nGoogle's SDKs find it by GOOGLE_GEMINI_BASE_URL={}", at.gemini_url)?;
     writeln!(out, "A delivery is shown when it has ended or has to wait:\n")
+}
+
+/// One line for a job whose end was told to the bus.
+fn tell_announced(out: &mut dyn Write, event: &Announced) -> io::Result<()> {
+    let of = |name: &str| event.detail.get(name).and_then(Value::as_str).unwrap_or("-");
+    let time = of("ended_at").get(11..19).unwrap_or_default();
+    writeln!(out, "{time}  announced {:<28} {}  on bus {}", of("outcome"), of("job"), event.bus)
 }
 
 /// One line for a delivery that has ended or waits; what passes at once is not worth one.

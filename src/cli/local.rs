@@ -1,44 +1,49 @@
-//! The local machine that a command can be meant for: the addresses that a running `gemhook dev` tells.
+//! The local machine that a command can be meant for: the addresses that a running `gemhook dev` keeps in its folder.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 
-use crate::dev::Addresses;
+use crate::dev::{ADDRESSES, Addresses};
 
-/// Where `gemhook dev` keeps them while it runs, unless another folder was named.
-const WRITTEN: &str = ".gemhook/addresses.json";
+const DEFAULT_FOLDER: &str = ".gemhook";
 
 #[derive(clap::Args)]
 pub struct Local {
-    /// The addresses of a running `gemhook dev`, for a command that is meant for it
-    #[arg(long, value_name = "FILE")]
-    dev_json: Option<PathBuf>,
+    /// Works on a running `gemhook dev`, by its data folder
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = DEFAULT_FOLDER
+    )]
+    local: Option<PathBuf>,
 }
 
 impl Local {
-    /// None where no file was named.
+    /// None where the command is not meant for one.
     pub fn named(&self) -> Result<Option<Addresses>> {
-        self.dev_json.as_deref().map(read).transpose()
+        self.local.as_deref().map(read).transpose()
     }
 
-    /// None where no file was named and no local machine runs in this folder.
-    pub fn addresses(&self) -> Result<Option<Addresses>> {
-        match &self.dev_json {
-            Some(path) => read(path).map(Some),
-            None if Path::new(WRITTEN).exists() => read(Path::new(WRITTEN)).map(Some),
-            None => Ok(None),
+    /// The one that is named, else the one that runs in the usual folder, if any.
+    pub fn or_running(&self) -> Result<Option<Addresses>> {
+        match &self.local {
+            None if Path::new(DEFAULT_FOLDER).join(ADDRESSES).exists() => {
+                read(Path::new(DEFAULT_FOLDER)).map(Some)
+            }
+            _ => self.named(),
         }
     }
 }
 
-/// The first object counts: what `gemhook dev --json` writes begins with the addresses as well.
-fn read(path: &Path) -> Result<Addresses> {
-    let file = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Addresses::deserialize(&mut serde_json::Deserializer::from_reader(io::BufReader::new(file)))
-        .with_context(|| format!("{} does not hold the addresses of a gemhook dev", path.display()))
+fn read(folder: &Path) -> Result<Addresses> {
+    let path = folder.join(ADDRESSES);
+    let text = fs::read(&path)
+        .with_context(|| format!("no running gemhook dev in {}: start one there", folder.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -1,9 +1,15 @@
 //! The command line, a command a file.
 
+mod deliveries;
 mod demo;
 mod dev;
 mod doctor;
+mod filter;
+mod jobs;
 mod local;
+mod place;
+mod reconcile;
+mod show;
 mod stack;
 mod trigger;
 mod webhook;
@@ -24,12 +30,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// What arrived and what became of it: list, show, watch, redrive
+    Deliveries(deliveries::Args),
     /// Shows the whole way of an event on this machine, in a temporary folder, and checks what came of it
     Demo(demo::Args),
     /// Runs the functions, their stores and a simulated Gemini API on this machine until Ctrl-C
     Dev(dev::Args),
     /// Checks a deployment, or the local machine, and says what mends it
     Doctor(doctor::Args),
+    /// What came of the jobs, and their results: list, show, fetch, wait, watch, delete
+    Jobs(jobs::Args),
+    /// Finds jobs that ended without an event
+    Reconcile(reconcile::Args),
     /// Signs an event, and sends or shows it
     Trigger(trigger::Args),
     /// Registers, shows, pings and deletes webhooks at the Gemini API
@@ -47,17 +59,26 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
+            Command::Deliveries(args) => deliveries::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Dev(args) => dev::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
+            Command::Jobs(args) => jobs::run(args).await,
+            Command::Reconcile(args) => reconcile::run(args).await,
             Command::Trigger(args) => trigger::run(args).await,
             Command::Webhook(args) => webhook::run(args).await,
         }
     });
     match result {
         Ok(code) => code,
+        // Whoever read our output has gone away: an end like any other.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

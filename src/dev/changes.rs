@@ -26,7 +26,7 @@ pub struct Change {
 }
 
 impl Change {
-    pub(super) fn read(record: &Record) -> Option<Self> {
+    pub(crate) fn read(record: &Record) -> Option<Self> {
         let row = record.dynamodb()?.new_image()?;
         let own = |name| text(row, name).map(str::to_owned);
         Some(Self {

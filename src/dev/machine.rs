@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    bus::{Announced, Bus},
     changes::Change,
     front,
     gemini::{self, Simulator},
@@ -40,6 +41,7 @@ use crate::{
 /// How long an invocation of the archiver may take here, as in the template.
 const INVOCATION: Duration = Duration::from_secs(900);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const RECONCILE_EVERY: Duration = Duration::from_secs(3600);
 const TTL_EVERY: Duration = Duration::from_secs(60);
 
 /// Any text is a key to the simulator.
@@ -63,6 +65,9 @@ pub fn quick() -> Pace {
     }
 }
 
+/// The file in the data folder that tells other commands where everything is, while it runs.
+pub const ADDRESSES: &str = "addresses.json";
+
 /// Where everything is, and with which keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Addresses {
@@ -70,6 +75,7 @@ pub struct Addresses {
     pub gemini_url: String,
     pub dynamodb_url: String,
     pub s3_url: String,
+    pub eventbridge_url: String,
     pub deliveries_table: String,
     pub jobs_table: String,
     pub bucket: String,
@@ -81,10 +87,28 @@ pub struct Addresses {
     pub gemini_api_key: String,
 }
 
+impl Addresses {
+    /// The archiver's settings, by the names that the functions read from their environment.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "DELIVERIES_TABLE" => &self.deliveries_table,
+            "JOBS_TABLE" => &self.jobs_table,
+            "BUCKET" => &self.bucket,
+            "GEMINI_API_KEY" => &self.gemini_api_key,
+            "GEMINI_BASE_URL" => &self.gemini_url,
+            "WEBHOOK_URL" => &self.webhook_url,
+            "RECONCILE_BATCHES" => return Some("true".to_owned()),
+            _ => return None,
+        };
+        Some(value.clone())
+    }
+}
+
 pub struct Machine {
     pub addresses: Addresses,
     pub stores: Stores,
     pub simulator: Arc<Simulator>,
+    pub bus: Arc<Bus>,
     receiver: Arc<Receiver>,
     archiver: Arc<Archiver>,
     changes: broadcast::Sender<Change>,
@@ -95,17 +119,19 @@ pub struct Machine {
 
 impl Machine {
     pub async fn start(options: Options) -> Result<Self> {
-        let Ports { webhook, gemini: gemini_port, dynamodb, s3 } = options.ports;
+        let Ports { webhook, gemini: gemini_port, dynamodb, s3, events } = options.ports;
         let (webhook_url, gemini_url) = (url(&webhook)?, url(&gemini_port)?);
         let (shutdown, stop) = watch::channel(false);
         let stores = stores::open(&options.data, dynamodb, s3, stop.clone()).await?;
         let secret = signing_secret(&options.data)?;
+        let bus = Bus::open(&options.data)?;
 
         let addresses = Addresses {
             webhook_url: format!("{webhook_url}/"),
             gemini_url: gemini_url.clone(),
             dynamodb_url: stores.dynamodb_url.clone(),
             s3_url: stores.s3_url.clone(),
+            eventbridge_url: url(&events)?,
             deliveries_table: stores.deliveries_table.clone(),
             jobs_table: stores.jobs_table.clone(),
             bucket: stores.bucket.clone(),
@@ -135,18 +161,36 @@ impl Machine {
         let mut workers = JoinSet::new();
         workers.spawn(pump.run(Arc::clone(&archiver), changes.clone()));
         workers.spawn(sweeps(Arc::clone(&archiver)));
+        workers.spawn(reconciles(Arc::clone(&archiver)));
 
         let mut servers = JoinSet::new();
         servers.spawn(serve(webhook, front::router(Arc::clone(&receiver)), stop.clone()));
         servers.spawn(serve(gemini_port, simulator.router(), stop.clone()));
+        servers.spawn(serve(events, bus.router(), stop.clone()));
         servers.spawn(Arc::clone(&simulator).run(stopped(stop)));
 
-        Ok(Self { addresses, stores, simulator, receiver, archiver, changes, shutdown, servers, workers })
+        Ok(Self {
+            addresses,
+            stores,
+            simulator,
+            bus,
+            receiver,
+            archiver,
+            changes,
+            shutdown,
+            servers,
+            workers,
+        })
     }
 
     /// Every change of a delivery from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// Every announcement from now on.
+    pub fn announced(&self) -> broadcast::Receiver<Announced> {
+        self.bus.watch()
     }
 
     /// The function behind the webhook, to be invoked with an event.
@@ -198,20 +242,15 @@ fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {
         _ => None,
     })?;
     let dynamodb = stores.dynamodb(aws::receiver_timeouts());
-    Ok(Receiver::new(settings, dynamodb, no_secrets_manager(), Arc::new(SystemClock)))
+    Receiver::new(settings, dynamodb, no_secrets_manager(), Arc::new(SystemClock))
+        .map_err(|error| anyhow!(error))
 }
 
 fn archiver(addresses: &Addresses, stores: &Stores, pace: Pace) -> Result<Archiver> {
-    let settings = ArchiverSettings::read(&|name| match name {
-        "DELIVERIES_TABLE" => Some(addresses.deliveries_table.clone()),
-        "JOBS_TABLE" => Some(addresses.jobs_table.clone()),
-        "BUCKET" => Some(addresses.bucket.clone()),
-        "GEMINI_API_KEY" => Some(addresses.gemini_api_key.clone()),
-        "GEMINI_BASE_URL" => Some(addresses.gemini_url.clone()),
-        _ => None,
-    })?;
+    let settings = ArchiverSettings::read(&|name| addresses.setting(name))?;
     let clients = Clients {
         dynamodb: stores.dynamodb(aws::archiver_timeouts()),
+        eventbridge: stores.eventbridge(&addresses.eventbridge_url, aws::archiver_timeouts()),
         s3: stores.s3(aws::archiver_timeouts()),
         secrets: no_secrets_manager(),
     };
@@ -268,6 +307,16 @@ async fn sweeps(archiver: Arc<Archiver>) {
         let event = LambdaEvent::new(json!({"schedule": "sweep"}), context());
         if let Err(error) = archiver.invoke(event).await {
             tracing::warn!(%error, "a sweep failed");
+        }
+    }
+}
+
+async fn reconciles(archiver: Arc<Archiver>) {
+    loop {
+        tokio::time::sleep(RECONCILE_EVERY).await;
+        let event = LambdaEvent::new(json!({"schedule": "reconcile"}), context());
+        if let Err(error) = archiver.invoke(event).await {
+            tracing::warn!(%error, "a reconciliation failed");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The local machine: the same handlers against embedded stores and a simulated Gemini API, all in one process on
 //! loopback. The library knows nothing of it.
 
+mod bus;
 mod changes;
 mod front;
 pub mod gemini;
@@ -9,6 +10,7 @@ mod ports;
 mod pump;
 pub mod stores;
 
+pub use bus::{Announced, Bus, BusFault};
 pub use changes::Change;
-pub use machine::{Addresses, Machine, Options, quick};
+pub use machine::{ADDRESSES, Addresses, Machine, Options, quick};
 pub use ports::{DEFAULT_PORT, Ports};

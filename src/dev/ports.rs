@@ -1,9 +1,9 @@
-//! The four ports of the local machine, taken before anything else is begun.
+//! The five ports of the local machine, taken before anything else is begun.
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
-/// The first of four ports in a row.
+/// The first of five ports in a row.
 pub const DEFAULT_PORT: u16 = 8787;
 
 /// Sockets that are bound, but that nobody serves yet.
@@ -12,16 +12,18 @@ pub struct Ports {
     pub gemini: TcpListener,
     pub dynamodb: TcpListener,
     pub s3: TcpListener,
+    pub events: TcpListener,
 }
 
 impl Ports {
-    /// Four ports from `first` on, or any four free ones where it is 0. Loopback only.
+    /// Five ports from `first` on, or any five free ones where it is 0. Loopback only.
     pub async fn take(first: u16) -> Result<Self> {
         Ok(Self {
             webhook: bind(first, 0).await?,
             gemini: bind(first, 1).await?,
             dynamodb: bind(first, 2).await?,
             s3: bind(first, 3).await?,
+            events: bind(first, 4).await?,
         })
     }
 }

@@ -19,6 +19,17 @@ pub enum BatchState {
     EndedWithout,
 }
 
+impl BatchState {
+    /// By its word, without a prefix. A word that nobody knows is no end.
+    pub(super) fn of(word: &str) -> Self {
+        match word {
+            "SUCCEEDED" | "PARTIALLY_SUCCEEDED" => Self::Succeeded,
+            "FAILED" | "CANCELLED" | "EXPIRED" => Self::EndedWithout,
+            _ => Self::Open,
+        }
+    }
+}
+
 /// Where the results of a batch are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchOutput {
@@ -96,9 +107,8 @@ impl Batch {
         let state_word = metadata.state.unwrap_or_default();
         let output = place(operation.response.as_ref(), InlineAt::Response)
             .or_else(|| place(metadata.output.as_ref(), InlineAt::Metadata));
-        let state = match word(&state_word) {
-            "SUCCEEDED" | "PARTIALLY_SUCCEEDED" => BatchState::Succeeded,
-            "FAILED" | "CANCELLED" | "EXPIRED" => BatchState::EndedWithout,
+        let state = match BatchState::of(word(&state_word)) {
+            ended @ (BatchState::Succeeded | BatchState::EndedWithout) => ended,
             _ if operation.done && operation.error.is_some() => BatchState::EndedWithout,
             _ if operation.done && output.is_some() => BatchState::Succeeded,
             _ => BatchState::Open,
@@ -139,7 +149,7 @@ impl Batch {
 }
 
 /// The wire says `BATCH_STATE_`, the guide's samples `JOB_STATE_`.
-fn word(state: &str) -> &str {
+pub(super) fn word(state: &str) -> &str {
     state.strip_prefix("BATCH_STATE_").or_else(|| state.strip_prefix("JOB_STATE_")).unwrap_or(state)
 }
 

@@ -7,6 +7,8 @@ pub mod catalogue;
 mod fault;
 mod name;
 mod spill;
+mod standing;
+mod switched_off;
 
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use reqwest::{Response, Url, redirect::Policy};
 pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
 pub use name::Name;
 pub use spill::Spilled;
+pub use standing::{Listed, Standing};
+pub use switched_off::Webhook;
 
 use crate::{
     secrets::{Secret, SecretStore},
@@ -91,9 +95,14 @@ impl Gemini {
         }
     }
 
-    async fn get(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Response, Trouble> {
+    fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{VERSION}/{path}"));
+        url
+    }
+
+    async fn get(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Response, Trouble> {
+        let mut url = self.url(path);
         url.query_pairs_mut().extend_pairs(query);
         let key = self.key.get().await.map_err(|error| Trouble::KeyRefused(error.to_string()))?;
         let request = self.http.get(url).header("x-goog-api-key", key.expose());

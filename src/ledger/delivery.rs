@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use bytes::Bytes;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
 };
 use crate::{
     clock::{Millis, millis},
+    job::JobKind,
     webhook::{Event, EventKind, Trust, Verified},
 };
 
@@ -42,9 +44,14 @@ impl Outcome {
             Self::Foreign => "foreign",
         }
     }
+
+    pub fn of(name: &str) -> Option<Self> {
+        let all = [Self::Archived, Self::Ended, Self::Gone, Self::Recorded, Self::Repeated, Self::Foreign];
+        all.into_iter().find(|outcome| outcome.name() == name)
+    }
 }
 
-/// A row nobody has written yet. Only a verified delivery can become one.
+/// A row nobody has written yet. Only a verified delivery can become one, or a job that the API itself showed us.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
     pub(super) key: String,
@@ -55,11 +62,29 @@ pub struct NewDelivery {
 impl NewDelivery {
     /// `receipt` is the invocation's request id: it tells our own repeated write from a duplicate.
     pub fn new(delivery: &Verified, event: &Event, receipt: &str, now: Millis) -> Self {
-        let key = delivery.id().to_owned();
-        let digest = hex(&Sha256::digest(delivery.body()));
-        let body = match std::str::from_utf8(delivery.body()) {
+        let proof = (delivery.scheme().name(), delivery.key_id(), delivery.scheme().trust());
+        Self::row(delivery.row_key(), delivery.body(), proof, event, receipt, now)
+    }
+
+    /// Of a job that we found to have ended: its row is as if its event had come. Found again, it is a duplicate.
+    pub fn of_job(job: &str, kind: JobKind, ended: Option<Millis>, receipt: &str, now: Millis) -> Self {
+        let body = json!({"type": format!("{}.reconciled", kind.name()), "data": {"id": job}}).to_string();
+        let event = Event { time: ended, ..Event::parse(body.as_bytes()) };
+        Self::row(&format!("job~{job}"), body.as_bytes(), ("job", "-", Trust::Project), &event, receipt, now)
+    }
+
+    fn row(
+        key: &str,
+        body: &[u8],
+        (scheme, key_id, trust): (&str, &str, Trust),
+        event: &Event,
+        receipt: &str,
+        now: Millis,
+    ) -> Self {
+        let digest = hex(&Sha256::digest(body));
+        let body = match std::str::from_utf8(body) {
             Ok(text) => AttributeValue::S(text.to_owned()),
-            Err(_) => AttributeValue::B(Blob::new(delivery.body().to_vec())),
+            Err(_) => AttributeValue::B(Blob::new(body)),
         };
         let mut item = Item::from([
             (attr::BODY.to_owned(), body),
@@ -69,9 +94,9 @@ impl NewDelivery {
             item.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
         };
         put_text(attr::STATE, "received");
-        put_text(attr::SCHEME, delivery.scheme().name());
-        put_text(attr::KEY_ID, delivery.key_id());
-        put_text(attr::TRUST, delivery.scheme().trust().name());
+        put_text(attr::SCHEME, scheme);
+        put_text(attr::KEY_ID, key_id);
+        put_text(attr::TRUST, trust.name());
         put_text(attr::RECEIPT, receipt);
         put_text(attr::BODY_SHA256, &digest);
         for (name, value) in [(attr::EVENT_TYPE, &event.event_type), (attr::JOB_HINT, &event.job_hint)] {
@@ -91,7 +116,7 @@ impl NewDelivery {
                 item.insert(name.to_owned(), AttributeValue::N(value.to_string()));
             }
         }
-        Self { key, digest, item }
+        Self { key: key.to_owned(), digest, item }
     }
 
     /// The same delivery beside another one of its id: a second body under a known id is kept, not believed.

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    LedgerError, NewDelivery,
+    Ledger, LedgerError, NewDelivery,
     condition::{Binds, Item, text},
     patience::{contended, patiently, unavailable},
     schema::attr,
@@ -40,6 +40,13 @@ impl Put {
             Self::OtherBody(key) => Some(key),
             _ => None,
         }
+    }
+}
+
+impl Ledger {
+    /// Puts what was found rather than delivered.
+    pub async fn enter(&self, delivery: NewDelivery) -> Result<Put, LedgerError> {
+        Inbox::new(self.dynamodb.clone(), &self.deliveries).put(delivery).await
     }
 }
 

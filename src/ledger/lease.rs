@@ -181,16 +181,26 @@ impl Ledger {
     }
 
     async fn update(&self, key: &str, transition: &Transition, binds: &Binds) -> Result<Change, LedgerError> {
+        self.change(&self.deliveries, (attr::WEBHOOK_ID, key), transition, binds).await
+    }
+
+    pub(super) async fn change(
+        &self,
+        table: &str,
+        (name, key): (&str, &str),
+        transition: &Transition,
+        binds: &Binds,
+    ) -> Result<Change, LedgerError> {
         let told = transition.expression(binds);
         let update = self
             .dynamodb
             .update_item()
-            .table_name(&self.deliveries)
-            .key(attr::WEBHOOK_ID, AttributeValue::S(key.to_owned()))
+            .table_name(table)
+            .key(name, AttributeValue::S(key.to_owned()))
             .condition_expression(told.condition)
             .update_expression(told.update)
             .set_expression_attribute_names(Some(told.names))
-            .set_expression_attribute_values(Some(told.values))
+            .set_expression_attribute_values(Some(told.values).filter(|values| !values.is_empty()))
             .return_values(AllNew)
             .return_values_on_condition_check_failure(AllOld);
         match patiently(contended, || update.clone().send()).await {

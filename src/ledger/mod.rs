@@ -8,17 +8,21 @@ mod commit;
 pub mod condition;
 mod delivery;
 mod due;
+mod erase;
 mod inbox;
 mod lease;
 mod patience;
+mod read;
 pub mod schema;
 pub mod transitions;
+mod watch;
 
 pub use commit::Committed;
 pub use delivery::{Delivery, NewDelivery, Outcome};
 pub use due::DuePage;
 pub use inbox::{Inbox, Put};
 pub use lease::{Fence, Lease, Ledger};
+pub use watch::Watched;
 
 use std::time::Duration;
 

@@ -34,6 +34,9 @@ pub mod attr {
     pub const ENDED_BY: &str = "ended_by";
     pub const ENDED_AT: &str = "ended_at";
     pub const WATCH_UNTIL: &str = "watch_until";
+    /// How often a followed job was looked at, and when it is next.
+    pub const LOOKS: &str = "looks";
+    pub const LOOK_AT: &str = "look_at";
     /// The ids of the deliveries that told of a job, a string set.
     pub const DELIVERIES: &str = "deliveries";
     pub const KIND: &str = "kind";
@@ -71,4 +74,13 @@ pub const DELIVERIES: Table =
 pub const DUE: Index =
     Index { name: "due", hash: attr::OPEN, range: attr::DUE_AT, includes: &[attr::RECEIVED_AT] };
 
-pub const JOBS: Table = Table { key: attr::JOB_ID, index: None, ttl: None, stream: false };
+/// The jobs that are followed. Its hash is the table's own key: a row is in it as soon as it has `watch_until`, so an
+/// application sets that one attribute and nothing else, and a scan of it costs what the followed jobs cost.
+pub const WATCHED: Index = Index {
+    name: "watched",
+    hash: attr::JOB_ID,
+    range: attr::WATCH_UNTIL,
+    includes: &[attr::LOOKS, attr::LOOK_AT],
+};
+
+pub const JOBS: Table = Table { key: attr::JOB_ID, index: Some(WATCHED), ttl: None, stream: false };

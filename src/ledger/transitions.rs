@@ -185,6 +185,8 @@ pub const END_JOB: Transition = Transition {
         Maybe(SUMMARY, ":summary"),
         Maybe(ERROR, ":error"),
         Remove(WATCH_UNTIL),
+        Remove(LOOKS),
+        Remove(LOOK_AT),
     ],
 };
 
@@ -206,3 +208,25 @@ pub const OPEN_JOB: Transition = Transition {
 /// Jobs: an update and never a put, which would erase an end.
 pub const WATCH_JOB: Transition =
     Transition { name: "watch job", when: Absent(ENDED_BY), writes: &[Set(WATCH_UNTIL, ":watch_until")] };
+
+const WATCHED_AND_OPEN: Condition = All(&[Absent(ENDED_BY), Exists(WATCH_UNTIL)]);
+
+pub const LOOK_AT_JOB: Transition = Transition {
+    name: "look at job",
+    when: WATCHED_AND_OPEN,
+    writes: &[Set(LOOK_AT, ":look_at"), Increment(LOOKS)],
+};
+
+pub const UNWATCH_JOB: Transition = Transition {
+    name: "unwatch job",
+    when: WATCHED_AND_OPEN,
+    writes: &[Remove(WATCH_UNTIL), Remove(LOOKS), Remove(LOOK_AT)],
+};
+
+/// Jobs: a person erases what is known of a job, but not that it has ended. The row is a new item.
+pub const ERASE_ENDED_JOB: Transition =
+    Transition { name: "erase ended job", when: Exists(ENDED_BY), writes: &[] };
+
+/// Jobs: the row goes.
+pub const ERASE_OPEN_JOB: Transition =
+    Transition { name: "erase open job", when: Absent(ENDED_BY), writes: &[] };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lambda_http::http::HeaderMap;
 
-use super::Refusal;
+use super::{Refusal, Scheme, Verified, jwt, v1a};
 
 const LONGEST_ID: usize = 256;
 
@@ -47,8 +47,31 @@ impl Unverified {
         [self.id.as_bytes(), b".", self.timestamp.as_bytes(), b".", &self.body]
     }
 
-    pub(super) fn into_parts(self) -> (String, Bytes) {
-        (self.id, self.body)
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Whether a public key could have made the signature, one of today or one of tomorrow.
+    pub(super) fn wants_public_keys(&self, tokens: bool) -> bool {
+        (tokens && jwt::is_token(&self.signature)) || !v1a::signatures(&self.signature).is_empty()
+    }
+
+    /// Whether a refusal would perhaps not stand before a newer key set.
+    pub(super) fn may_be_by_a_new_key(&self, refusal: Refusal) -> bool {
+        match refusal {
+            Refusal::UnknownKey => true,
+            Refusal::NoMatchingSignature => !jwt::is_token(&self.signature),
+            _ => false,
+        }
+    }
+
+    pub(super) fn verified(&self, row_key: String, scheme: Scheme, key_id: &str) -> Verified {
+        let (id, body) = (self.id.clone(), self.body.clone());
+        Verified { id, row_key, body, scheme, key_id: key_id.to_owned() }
     }
 }
 

@@ -1,18 +1,27 @@
 //! What arrives: every decision about trust is made here and nowhere else.
 //!
-//! A request enters as [`Unverified`] and leaves as [`Verified`] or as a [`Refusal`]. Nothing else in the
-//! library accepts an unverified delivery, and only [`Verifier::verify`] can make a verified one.
+//! A request enters as [`Unverified`], passes the [`Gate`], and leaves as [`Verified`] or as a [`Refusal`]. Nothing
+//! else in the library accepts an unverified delivery, and only [`Verifier::verify`] can make a verified one.
 
+pub mod binding;
 mod event;
+mod gate;
 mod headers;
+mod jwt;
+mod key_source;
+mod keys;
 mod refusal;
 mod signing;
 mod v1;
+mod v1a;
 
 use bytes::Bytes;
 
 pub use event::{Event, EventKind};
+pub use gate::{Admitted, Denied, Gate};
 pub use headers::Unverified;
+pub use key_source::{KeySource, KeysOwed};
+pub use keys::KeySet;
 pub use refusal::Refusal;
 pub use signing::SigningSecrets;
 
@@ -28,18 +37,25 @@ pub struct Tolerance {
 pub enum Scheme {
     /// Standard Webhooks `v1`: HMAC-SHA-256 with our project's secret.
     V1,
+    /// Standard Webhooks `v1a`: Ed25519 with a key of the sender's.
+    V1a,
+    /// A bare RS256 token with a key of the sender's.
+    Jwt,
 }
 
 impl Scheme {
     pub fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
+            Self::V1a => "v1a",
+            Self::Jwt => "jwt",
         }
     }
 
     pub fn trust(self) -> Trust {
         match self {
             Self::V1 => Trust::Project,
+            Self::V1a | Self::Jwt => Trust::Issuer,
         }
     }
 }
@@ -63,18 +79,24 @@ impl Trust {
 }
 
 /// A delivery whose sender is proved.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     id: String,
+    row_key: String,
     body: Bytes,
     scheme: Scheme,
     key_id: String,
 }
 
 impl Verified {
-    /// The `webhook-id` as signed.
+    /// The `webhook-id` as it came. A token does not sign it.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What the delivery's row is keyed by: each form has keys that no other form can choose.
+    pub fn row_key(&self) -> &str {
+        &self.row_key
     }
 
     pub fn body(&self) -> &Bytes {
@@ -91,15 +113,19 @@ impl Verified {
     }
 }
 
-/// Checks deliveries against the secrets and the tolerance of one endpoint.
+/// What deliveries to one endpoint are checked against. A form counts only where its anchor is there.
+#[derive(Clone, Copy)]
 pub struct Verifier<'a> {
-    pub secrets: &'a SigningSecrets,
+    pub secrets: Option<&'a SigningSecrets>,
+    pub keys: Option<&'a KeySet>,
+    /// Without one no token counts.
+    pub audience: Option<&'a str>,
     pub tolerance: Tolerance,
 }
 
 impl Verifier<'_> {
     /// `now` is in seconds since the epoch.
-    pub fn verify(&self, delivery: Unverified, now: i64) -> Result<Verified, Refusal> {
+    pub fn verify(&self, delivery: &Unverified, now: i64) -> Result<Verified, Refusal> {
         let age = now.saturating_sub(delivery.timestamp()?);
         if age > self.tolerance.past_seconds {
             return Err(Refusal::TimestampTooOld);
@@ -107,10 +133,32 @@ impl Verifier<'_> {
         if age < -self.tolerance.future_seconds {
             return Err(Refusal::TimestampTooNew);
         }
+        match (self.keys, self.audience) {
+            (Some(keys), Some(audience)) if jwt::is_token(delivery.signature()) => {
+                let token = jwt::Token::parse(delivery.signature())?;
+                let key_id = token.verify(keys, audience, delivery.body(), now)?;
+                Ok(delivery.verified(format!("jwt~{}", token.digest()), Scheme::Jwt, key_id))
+            }
+            _ => self.verify_entries(delivery),
+        }
+    }
+
+    fn verify_entries(&self, delivery: &Unverified) -> Result<Verified, Refusal> {
         let signed = delivery.signed_parts();
-        let signatures = v1::signatures(delivery.signature())?;
-        let key_id = self.secrets.matching(&signed, &signatures).ok_or(Refusal::NoMatchingSignature)?;
-        let (id, body) = delivery.into_parts();
-        Ok(Verified { id, body, scheme: Scheme::V1, key_id })
+        let header = delivery.signature();
+        let mut refusal = Refusal::NoSupportedSignature;
+        if let (Some(secrets), Ok(signatures)) = (self.secrets, v1::signatures(header)) {
+            refusal = Refusal::NoMatchingSignature;
+            if let Some(key_id) = secrets.matching(&signed, &signatures) {
+                return Ok(delivery.verified(delivery.id().to_owned(), Scheme::V1, &key_id));
+            }
+        }
+        if let Some(keys) = self.keys.filter(|_| v1a::is_named(header)) {
+            refusal = Refusal::NoMatchingSignature;
+            if let Some(key_id) = v1a::matching(keys, &signed, &v1a::signatures(header)) {
+                return Ok(delivery.verified(format!("v1a~{}", delivery.id()), Scheme::V1a, key_id));
+            }
+        }
+        Err(refusal)
     }
 }

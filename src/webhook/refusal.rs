@@ -10,6 +10,16 @@ pub enum Refusal {
     TimestampTooNew,
     NoSupportedSignature,
     NoMatchingSignature,
+    /// Of a token: no token, or one that would choose its own key.
+    MalformedSignature,
+    AlgorithmNotAllowed,
+    UnknownKey,
+    WrongAudience,
+    TokenExpired,
+    /// A body that says otherwise than the token's claims.
+    BodyMismatch,
+    /// Metadata in the event without a binding token of ours.
+    NotBound,
     BodyTooLarge,
     MethodNotAllowed,
     MalformedRequest,
@@ -25,6 +35,13 @@ impl Refusal {
             Self::TimestampTooNew => "timestamp_too_new",
             Self::NoSupportedSignature => "no_supported_signature",
             Self::NoMatchingSignature => "no_matching_signature",
+            Self::MalformedSignature => "malformed_signature",
+            Self::AlgorithmNotAllowed => "algorithm_not_allowed",
+            Self::UnknownKey => "unknown_key",
+            Self::WrongAudience => "wrong_audience",
+            Self::TokenExpired => "token_expired",
+            Self::BodyMismatch => "body_mismatch",
+            Self::NotBound => "not_bound",
             Self::BodyTooLarge => "body_too_large",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::MalformedRequest => "malformed_request",
@@ -37,7 +54,14 @@ impl Refusal {
             Self::TimestampTooOld
             | Self::TimestampTooNew
             | Self::NoSupportedSignature
-            | Self::NoMatchingSignature => 401,
+            | Self::NoMatchingSignature
+            | Self::MalformedSignature
+            | Self::AlgorithmNotAllowed
+            | Self::UnknownKey
+            | Self::WrongAudience
+            | Self::TokenExpired
+            | Self::BodyMismatch
+            | Self::NotBound => 401,
             Self::MethodNotAllowed => 405,
             Self::BodyTooLarge => 413,
         }

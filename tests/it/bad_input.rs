@@ -154,12 +154,13 @@ async fn a_table_that_hangs_is_not_waited_for_beyond_the_budget() {
         .endpoint_url(endpoint)
         .build();
     let secrets = aws_sdk_secretsmanager::Config::builder().behavior_version_latest().build();
-    let receiver = Arc::new(Receiver::new(
+    let receiver = Receiver::new(
         settings.unwrap(),
         aws_sdk_dynamodb::Client::from_conf(dynamodb),
         aws_sdk_secretsmanager::Client::from_conf(secrets),
         Arc::new(SystemClock),
-    ));
+    );
+    let receiver = Arc::new(receiver.unwrap());
     let at = now();
     let event = json!({
         "version": "2.0",

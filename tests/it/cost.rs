@@ -138,8 +138,14 @@ impl Costs {
             client(&dynamodb_url),
             secrets(),
             Arc::new(SystemClock),
-        );
-        let clients = Clients { dynamodb: client(&dynamodb_url), s3: objects, secrets: secrets() };
+        )
+        .unwrap();
+        let clients = Clients {
+            dynamodb: client(&dynamodb_url),
+            eventbridge: test.machine.stores.eventbridge(&at.eventbridge_url, aws::archiver_timeouts()),
+            s3: objects,
+            secrets: secrets(),
+        };
         let settings = ArchiverSettings::read(&lookup).unwrap();
         let archiver = Archiver::new(settings, clients, Arc::new(SystemClock), quick()).unwrap();
         let (table, secret) = (names.deliveries.clone(), at.webhook_secret.clone());
@@ -202,11 +208,15 @@ async fn one_event_costs_what_the_documentation_says() {
     let received = costs.receive("msg_cost", &succeeded(&job)).await;
     assert_eq!(received, Counts::from([("PutItem".to_owned(), documented("receiver: put"))]));
 
+    let mut events = costs.test.machine.announced();
     let (units, requests) = costs.archive("msg_cost").await;
+    assert_eq!(events.len() as f64, documented("archiver: announcement"));
+    assert_eq!(events.recv().await.unwrap().detail["webhook_id"], "msg_cost");
     let row = costs.test.rows(&costs.table).await.remove(0);
     assert_eq!(end(&row), "done/archived");
     let expected = Counts::from([
-        ("UpdateItem".to_owned(), documented("archiver: lease")),
+        ("UpdateItem".to_owned(), documented("archiver: lease") + documented("archiver: finish")),
+        ("GetItem".to_owned(), documented("archiver: read the job")),
         ("TransactWriteItems".to_owned(), documented("archiver: commit")),
     ]);
     assert_eq!(units, expected);

@@ -53,9 +53,7 @@ async fn doctor(aws: &FakeAws, arguments: &[&str], variables: &[(&str, &str)]) -
 async fn dev(test: &TestMachine, aws: &FakeAws, change: impl FnOnce(&mut Addresses)) -> Report {
     let mut at = test.machine.addresses.clone();
     change(&mut at);
-    let path = test.folder().join("told.json");
-    std::fs::write(&path, serde_json::to_string(&at).unwrap()).unwrap();
-    doctor(aws, &["--dev-json", path.to_str().unwrap()], &[]).await
+    doctor(aws, &[&test.tell(&at)], &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

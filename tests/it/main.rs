@@ -8,6 +8,7 @@
     reason = "a test that fails panics"
 )]
 
+mod announce;
 mod bad_input;
 mod command_line;
 mod cost;
@@ -18,6 +19,8 @@ mod fake_aws;
 mod functions;
 mod ledger;
 mod once;
+mod reading;
+mod reconcile;
 mod samples;
 mod signatures;
 mod support;

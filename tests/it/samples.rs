@@ -69,7 +69,9 @@ fn receiver(test: &TestMachine) -> Arc<Receiver> {
         "WEBHOOK_SECRET" => Some(SECRET.to_owned()),
         _ => None,
     });
-    Arc::new(Receiver::new(settings.unwrap(), test.dynamodb(), no_secrets(), Arc::new(StandingStill)))
+    Arc::new(
+        Receiver::new(settings.unwrap(), test.dynamodb(), no_secrets(), Arc::new(StandingStill)).unwrap(),
+    )
 }
 
 fn archiver(test: &TestMachine) -> Archiver {
@@ -84,6 +86,10 @@ fn archiver(test: &TestMachine) -> Archiver {
     let clients = Clients {
         dynamodb: test.dynamodb(),
         s3: test.machine.stores.s3(aws::archiver_timeouts()),
+        eventbridge: test
+            .machine
+            .stores
+            .eventbridge(&test.machine.addresses.eventbridge_url, aws::archiver_timeouts()),
         secrets: no_secrets(),
     };
     Archiver::new(settings.unwrap(), clients, Arc::new(StandingStill), quick()).unwrap()

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use gemhook::{
     aws,
-    dev::{Change, Machine, Options, Ports, gemini::Settings, quick},
+    dev::{ADDRESSES, Addresses, Change, Machine, Options, Ports, gemini::Settings, quick},
 };
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Client, RequestBuilder, Response};
@@ -53,6 +53,14 @@ impl TestMachine {
         };
         let machine = Machine::start(options).await.unwrap();
         Self { machine, http: Client::new(), folder }
+    }
+
+    /// Writes addresses as `gemhook dev` does, and the argument that has a command read them.
+    pub fn tell(&self, at: &Addresses) -> String {
+        let folder = self.folder().join("told");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(ADDRESSES), serde_json::to_string(at).unwrap()).unwrap();
+        format!("--local={}", folder.display())
     }
 
     pub fn folder(&self) -> &std::path::Path {

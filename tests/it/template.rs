@@ -61,9 +61,11 @@ fn place(on: On, function: &str) -> String {
         On::DeliveriesStream => "${DeliveriesTable.StreamArn}".into(),
         On::DeliveriesStreams => "${DeliveriesTable.Arn}/stream/*".into(),
         On::Jobs => "${JobsTable.Arn}".into(),
+        On::WatchedIndex => format!("${{JobsTable.Arn}}/index/{}", schema::WATCHED.name),
         On::Results => "${ResultsBucket.Arn}/*".into(),
         On::ResultsBucket => "${ResultsBucket.Arn}".into(),
         On::SigningSecret => "${SigningSecret}".into(),
+        On::BindingKeySecret => "${BindingKeySecretArn}".into(),
         On::ApiKeySecret => "${ApiKeySecret}".into(),
         On::EventBus => {
             "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBus}".into()
@@ -128,7 +130,12 @@ fn the_public_function_can_put_into_one_table_and_read_one_secret() {
         .map(|(action, _)| action.as_str())
         .filter(|action| !action.starts_with("logs:"))
         .collect();
-    assert_eq!(actions, ["dynamodb:PutItem", "secretsmanager:GetSecretValue"]);
+    let secret = "secretsmanager:GetSecretValue";
+    assert_eq!(
+        actions,
+        ["dynamodb:PutItem", secret, secret],
+        "its own secret, and the binding key's if there is one"
+    );
     assert!(granted.iter().all(|(_, on)| !on.contains('*')), "{granted:?}");
 }
 

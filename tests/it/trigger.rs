@@ -29,10 +29,9 @@ const TYPES: [&str; 10] = [
 ];
 
 async fn trigger(test: &TestMachine, arguments: &[&str]) -> Output {
-    let addresses = test.folder().join("told.json");
-    std::fs::write(&addresses, serde_json::to_string(&test.machine.addresses).unwrap()).unwrap();
+    let local = test.tell(&test.machine.addresses);
     let mut command = Command::new(GEMHOOK);
-    command.arg("trigger").args(arguments).arg("--dev-json").arg(addresses).env_remove("WEBHOOK_SECRET");
+    command.arg("trigger").args(arguments).arg(local).env_remove("WEBHOOK_SECRET");
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 

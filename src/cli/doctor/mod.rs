@@ -16,13 +16,16 @@ use self::{
     finding::{Finding, Verdict},
     place::Place,
 };
-use super::local::Local;
+use super::{
+    local::Local,
+    show::{plain, print_json, print_line},
+};
 use crate::config::environment;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// The stack to look at [default: what the functions' variables name, else the running `gemhook dev`]
-    #[arg(long, value_name = "NAME", conflicts_with = "dev_json")]
+    #[arg(long, value_name = "NAME", conflicts_with = "local")]
     stack: Option<String>,
     /// Writes one JSON object
     #[arg(long)]
@@ -34,22 +37,22 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let place = place(&args).await?;
     if !args.json {
-        println!("{}\n", place.name);
+        print_line(&format!("{}\n", place.name))?;
     }
     let mut report = Report { json: args.json, ..Report::default() };
-    report.add("credentials", account::credentials(&place).await);
-    report.add("stack", account::stack(&place).await);
-    report.add("url", webhook::url(&place).await);
-    report.add("permissions", account::permissions(&place).await);
-    report.add("secret", webhook::secret(&place).await);
-    report.add("deliveries table", stores::deliveries(&place).await);
-    report.add("jobs table", stores::jobs(&place).await);
-    report.add("stream mapping", account::mapping(&place).await);
-    report.add("bucket", stores::bucket(&place).await);
-    report.add("concurrency", account::concurrency(&place).await);
-    report.add("probe", webhook::probe(&place).await);
-    report.add("gemini key", gemini::key(&place).await);
-    report.add("webhook", gemini::registered(&place).await);
+    report.add("credentials", account::credentials(&place).await)?;
+    report.add("stack", account::stack(&place).await)?;
+    report.add("url", webhook::url(&place).await)?;
+    report.add("permissions", account::permissions(&place).await)?;
+    report.add("secret", webhook::secret(&place).await)?;
+    report.add("deliveries table", stores::deliveries(&place).await)?;
+    report.add("jobs table", stores::jobs(&place).await)?;
+    report.add("stream mapping", account::mapping(&place).await)?;
+    report.add("bucket", stores::bucket(&place).await)?;
+    report.add("concurrency", account::concurrency(&place).await)?;
+    report.add("probe", webhook::probe(&place).await)?;
+    report.add("gemini key", gemini::key(&place).await)?;
+    report.add("webhook", gemini::registered(&place).await)?;
     report.end(&place)
 }
 
@@ -60,7 +63,7 @@ async fn place(args: &Args) -> Result<Place> {
     if let Some(at) = args.local.named()? {
         return Place::of_dev(&at);
     }
-    match args.local.addresses()? {
+    match args.local.or_running()? {
         Some(at) if environment("DELIVERIES_TABLE").is_none() => Place::of_dev(&at),
         _ => Place::of_environment().await,
     }
@@ -76,7 +79,7 @@ struct Report {
 
 impl Report {
     /// A check that could not go on has said why in its error.
-    fn add(&mut self, check: &str, finding: Result<Finding, Finding>) {
+    fn add(&mut self, check: &str, finding: Result<Finding, Finding>) -> Result<()> {
         let finding = finding.unwrap_or_else(|finding| finding);
         let word = match finding.verdict {
             Verdict::Ok => "ok",
@@ -91,25 +94,25 @@ impl Report {
             }
         };
         if !self.json {
-            println!("  {word:<8} {check:<17} {}", finding.found);
+            print_line(&plain(&format!("  {word:<8} {check:<17} {}", finding.found)))?;
             if let Some(mend) = &finding.mend {
-                println!("  {:<8} {:<17} mend: {mend}", "", "");
+                print_line(&plain(&format!("  {:<8} {:<17} mend: {mend}", "", "")))?;
             }
         }
         let Finding { verdict, found, mend } = finding;
         self.checks.push(json!({"check": check, "verdict": verdict, "found": found, "mend": mend}));
+        Ok(())
     }
 
     fn end(self, place: &Place) -> Result<ExitCode> {
         let (failures, warnings) = (self.failures, self.warnings);
         if self.json {
             let checks = self.checks;
-            println!(
-                "{}",
-                json!({"place": place.name, "failures": failures, "warnings": warnings, "checks": checks})
-            );
+            print_json(
+                &json!({"place": place.name, "failures": failures, "warnings": warnings, "checks": checks}),
+            )?;
         } else {
-            println!("\n{failures} failures, {warnings} warnings");
+            print_line(&format!("\n{failures} failures, {warnings} warnings"))?;
         }
         Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

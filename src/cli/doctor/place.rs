@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, bail};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_config::SdkConfig;
 use reqwest::Url;
 
 use super::finding::Finding;
@@ -12,7 +11,7 @@ use crate::{
     aws,
     cli::stack::{self, Stack},
     config::{base_url, environment, is_loopback},
-    dev::Addresses,
+    dev::{Addresses, stores::plain_config},
     secrets::{Secret, SecretSource},
 };
 
@@ -88,15 +87,9 @@ impl Place {
     }
 
     pub(super) fn of_dev(at: &Addresses) -> Result<Self> {
-        let settings = HashMap::from([
-            ("WEBHOOK_URL", at.webhook_url.clone()),
-            ("DELIVERIES_TABLE", at.deliveries_table.clone()),
-            ("JOBS_TABLE", at.jobs_table.clone()),
-            ("BUCKET", at.bucket.clone()),
-            ("WEBHOOK_SECRET", at.webhook_secret.clone()),
-            ("GEMINI_API_KEY", at.gemini_api_key.clone()),
-            ("GEMINI_BASE_URL", at.gemini_url.clone()),
-        ]);
+        let secret = ("WEBHOOK_SECRET", at.webhook_secret.clone());
+        let settings = READ.into_iter().filter_map(|name| Some((name, at.setting(name)?)));
+        let settings = settings.chain([secret]).collect();
         let (dynamodb, s3) = (local_sdk(at, &at.dynamodb_url), local_sdk(at, &at.s3_url));
         // The other services are never asked here.
         let mut place = Self::new("gemhook dev".to_owned(), settings, dynamodb.clone(), dynamodb, s3)?;
@@ -156,14 +149,6 @@ fn plain_http() -> Result<reqwest::Client> {
 }
 
 fn local_sdk(at: &Addresses, endpoint: &str) -> SdkConfig {
-    let credentials =
-        Credentials::new(&at.aws_access_key_id, &at.aws_secret_access_key, None, None, "gemhook dev");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(at.aws_region.clone()))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .endpoint_url(endpoint)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .timeout_config(aws::archiver_timeouts())
-        .build()
+    let credentials = (at.aws_access_key_id.as_str(), at.aws_secret_access_key.as_str());
+    plain_config(endpoint, credentials, &at.aws_region, aws::archiver_timeouts())
 }

@@ -15,7 +15,10 @@ use self::{
     event::Change,
     signed::{Form, Signed},
 };
-use super::local::Local;
+use super::{
+    local::Local,
+    show::{print_json, print_line},
+};
 use crate::{
     clock::{Clock, SystemClock},
     secrets::Secret,
@@ -67,7 +70,7 @@ enum Print {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let local = args.local.addresses()?;
+    let local = args.local.or_running()?;
     let now = SystemClock.now();
     let timestamp = now.div_euclid(1000).saturating_sub(args.age);
     let body = match (&args.body, &args.event_type) {
@@ -91,9 +94,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     };
     let needed = "no address: give --to URL or start `gemhook dev`";
     match args.print {
-        Some(Print::Lambda) => println!("{:#}", show::lambda(&event, to.as_ref(), now)),
+        Some(Print::Lambda) => print_line(&format!("{:#}", show::lambda(&event, to.as_ref(), now)))?,
         Some(Print::Http) => show::write(&show::http(&event, &to.context(needed)?))?,
-        Some(Print::Curl) => println!("{}", show::curl(&event, &to.context(needed)?)?),
+        Some(Print::Curl) => print_line(&show::curl(&event, &to.context(needed)?)?)?,
         None => return send(event, to.context(needed)?).await,
     }
     Ok(ExitCode::SUCCESS)
@@ -114,6 +117,6 @@ async fn send(event: Signed, to: Url) -> Result<ExitCode> {
     let answer = event.post(&http, to.clone()).await.with_context(|| format!("cannot reach {to}"))?;
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
-    println!("{}", json!({"webhook_id": event.id, "status": status.as_u16(), "answer": text}));
+    print_json(&json!({"webhook_id": event.id, "status": status.as_u16(), "answer": text}))?;
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

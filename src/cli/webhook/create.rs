@@ -6,10 +6,11 @@ use anyhow::{Result, anyhow, bail};
 use reqwest::Url;
 use serde_json::json;
 
-use super::{Keeper, api, print, print_json, read_stack};
+use super::{Keeper, api, print, read_stack};
 use crate::{
     cli::{
         local::Local,
+        show::{print_json, print_line},
         stack,
         webhooks_api::{ApiError, Webhook, WebhooksApi},
     },
@@ -154,14 +155,13 @@ fn tell(webhook: &Webhook, secret: &Secret, keeper: Option<&Keeper>, json: bool)
         }
         return print_json(&told);
     }
-    print(webhook);
-    match keeper {
-        Some(keeper) => println!(
+    print(webhook)?;
+    print_line(&match keeper {
+        Some(keeper) => format!(
             "\nIts signing secret is in {}, in front of what was there. A receiver that has read an older value \
              takes the new one within five minutes.",
             keeper.id()
         ),
-        None => println!("\nsigning secret, shown this once: {}", secret.expose()),
-    }
-    Ok(())
+        None => format!("\nsigning secret, shown this once: {}", secret.expose()),
+    })
 }

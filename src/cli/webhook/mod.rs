@@ -13,6 +13,7 @@ use serde_json::json;
 use self::keep::Keeper;
 use super::{
     local::Local,
+    show::{plain, print_json, print_line},
     stack::{self, Stack},
     webhooks_api::{Webhook, WebhooksApi},
 };
@@ -96,22 +97,26 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Get(which) => {
             let (api, id) = which.find().await?;
             let webhook = api.get(&id).await?;
-            if json { print_json(&webhook)? } else { print(&webhook) }
+            if json { print_json(&webhook)? } else { print(&webhook)? }
         }
         Command::List(Api { stack, local }) => {
             let stack = read_stack(stack.as_deref()).await?;
             let webhooks = api(&local, stack.as_ref()).await?.list().await?;
-            if json { print_json(&webhooks)? } else { webhooks.iter().for_each(print) }
+            if json { print_json(&webhooks)? } else { webhooks.iter().try_for_each(print)? }
         }
         Command::Ping(which) => {
             let (api, id) = which.find().await?;
             api.ping(&id).await?;
-            if json { print_json(&json!({"pinged": id}))? } else { println!("{id} will be sent a ping") }
+            if json {
+                print_json(&json!({"pinged": id}))?
+            } else {
+                print_line(&format!("{id} will be sent a ping"))?
+            }
         }
         Command::Delete(which) => {
             let (api, id) = which.find().await?;
             api.delete(&id).await?;
-            if json { print_json(&json!({"deleted": id}))? } else { println!("{id} is deleted") }
+            if json { print_json(&json!({"deleted": id}))? } else { print_line(&format!("{id} is deleted"))? }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -155,19 +160,15 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-fn print(webhook: &Webhook) {
-    println!("{}  {}  {}", webhook.id, webhook.state, webhook.uri);
+fn print(webhook: &Webhook) -> Result<()> {
+    print_line(&plain(&format!("{}  {}  {}", webhook.id, webhook.state, webhook.uri)))?;
     if let Some(name) = &webhook.name {
-        println!("  name     {name}");
+        print_line(&plain(&format!("  name     {name}")))?;
     }
-    println!("  events   {}", webhook.subscribed_events.join(" "));
+    print_line(&plain(&format!("  events   {}", webhook.subscribed_events.join(" "))))?;
     for secret in &webhook.signing_secrets {
         let until = secret.expire_time.as_ref().map(|time| format!(" until {time}")).unwrap_or_default();
-        println!("  secret   {}{until}", secret.truncated_secret);
+        print_line(&plain(&format!("  secret   {}{until}", secret.truncated_secret)))?;
     }
-}
-
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(value)?);
     Ok(())
 }

@@ -84,8 +84,10 @@ async fn create(client: &Client, name: &str, table: &Table) -> Result<()> {
         .key_schema(key(table.key, KeyType::Hash)?)
         .attribute_definitions(attribute(table.key, ScalarAttributeType::S)?);
     if let Some(index) = &table.index {
+        if index.hash != table.key {
+            request = request.attribute_definitions(attribute(index.hash, ScalarAttributeType::S)?);
+        }
         request = request
-            .attribute_definitions(attribute(index.hash, ScalarAttributeType::S)?)
             .attribute_definitions(attribute(index.range, ScalarAttributeType::N)?)
             .global_secondary_indexes(
                 GlobalSecondaryIndex::builder()

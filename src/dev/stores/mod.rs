@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+pub use clients::plain_config;
 pub use dynamodb::{TableNames, create_tables};
 
 /// Directives for a log filter. Both servers log every refusal, and a refused condition is daily business here.

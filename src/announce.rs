@@ -1,0 +1,214 @@
+//! The announcement: one event on the bus for each job that ended, made of what the Jobs row says.
+//!
+//! It is sent after the commit and before the delivery is done, so it comes at least once; its `id` is the same
+//! each time.
+
+use std::time::Duration;
+
+use aws_sdk_eventbridge::{
+    Client,
+    primitives::{DateTime, DateTimeFormat},
+    types::PutEventsRequestEntry,
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tokio::time::sleep;
+
+use crate::{
+    clock::Millis,
+    ledger::{
+        condition::{Item, number, text},
+        schema::attr,
+    },
+    trouble::Trouble,
+};
+
+pub const SOURCE: &str = "gemhook";
+pub const DETAIL_TYPE: &str = "Gemini job ended";
+
+/// A bus takes entries of 256 KB, everything counted.
+const LONGEST_DETAIL: usize = 200 * 1024;
+
+/// What of a job's row is told.
+const TOLD: [&str; 8] = [
+    attr::KIND,
+    attr::STATE,
+    attr::MODEL,
+    attr::DISPLAY_NAME,
+    attr::USER_METADATA,
+    attr::OUTPUTS,
+    attr::SUMMARY,
+    attr::ERROR,
+];
+
+/// What gives way where all of it would be too long. Metadata is last: rules route by it.
+const GIVES_WAY: [&str; 5] =
+    [attr::OUTPUTS, attr::ERROR, attr::DISPLAY_NAME, attr::MODEL, attr::USER_METADATA];
+
+/// A refused entry is tried again at once; what lasts longer is the row's to wait for.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The name of the bus of ended jobs, and the means to reach it.
+pub struct Announcer {
+    client: Client,
+    bus: String,
+}
+
+/// What is said of a job's end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Announcement {
+    pub time: Millis,
+    pub detail: Value,
+}
+
+impl Announcement {
+    /// Of a job's row, as the commit of this delivery wrote it.
+    pub fn of(job: &Item, outcome: &str) -> Self {
+        let name = text(job, attr::JOB_ID).unwrap_or_default();
+        let ended_by = text(job, attr::ENDED_BY).unwrap_or_default();
+        let time = number(job, attr::ENDED_AT).unwrap_or_default();
+        let mut detail = Map::new();
+        detail.insert("id".into(), id(name, ended_by).into());
+        detail.insert("job".into(), name.into());
+        detail.insert("outcome".into(), outcome.into());
+        detail.insert("webhook_id".into(), ended_by.into());
+        let ended_at = DateTime::from_millis(time).fmt(DateTimeFormat::DateTime);
+        detail.insert("ended_at".into(), ended_at.unwrap_or_default().into());
+        for name in TOLD {
+            let value = job.get(name).cloned();
+            let value =
+                value.and_then(|value| serde_dynamo::aws_sdk_dynamodb_1::from_attribute_value(value).ok());
+            if let Some(value) = value {
+                detail.insert(name.to_owned(), value);
+            }
+        }
+        Self { time, detail: shortened(detail) }
+    }
+}
+
+/// A job ends once, so its end is named by the job and by what ended it.
+fn id(job: &str, ended_by: &str) -> String {
+    let digest = Sha256::digest(format!("{job}\n{ended_by}"));
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// As much as a bus takes, with the names of what was left out or cut.
+fn shortened(mut detail: Map<String, Value>) -> Value {
+    let mut cut = Vec::new();
+    for name in GIVES_WAY {
+        while length(&detail) > LONGEST_DETAIL {
+            match detail.get_mut(name) {
+                Some(Value::Array(items)) if items.len() > 1 => items.truncate(items.len() / 2),
+                Some(_) => drop(detail.remove(name)),
+                None => break,
+            }
+            if !cut.contains(&name) {
+                cut.push(name);
+            }
+        }
+    }
+    if !cut.is_empty() {
+        detail.insert("shortened".into(), json!(cut));
+    }
+    Value::Object(detail)
+}
+
+fn length(detail: &Map<String, Value>) -> usize {
+    serde_json::to_string(detail).map_or(usize::MAX, |text| text.len())
+}
+
+impl Announcer {
+    pub fn new(client: Client, bus: impl Into<String>) -> Self {
+        Self { client, bus: bus.into() }
+    }
+
+    /// Hands the announcement to the bus. What the bus does not take is passing trouble, whatever it says.
+    pub async fn announce(&self, told: &Announcement) -> Result<(), Trouble> {
+        let entry = PutEventsRequestEntry::builder()
+            .event_bus_name(&self.bus)
+            .source(SOURCE)
+            .detail_type(DETAIL_TYPE)
+            .time(DateTime::from_millis(told.time))
+            .detail(told.detail.to_string())
+            .build();
+        let mut tried = 0;
+        loop {
+            let Err(why) = self.put(entry.clone()).await else { return Ok(()) };
+            tried += 1;
+            if tried == TRIES {
+                return Err(Trouble::passing(format!("not announced on bus {}: {why}", self.bus)));
+            }
+            sleep(PAUSE.mul_f64(f64::from(tried) * (0.5 + fastrand::f64()))).await;
+        }
+    }
+
+    /// A call that succeeds may still have refused its entry.
+    async fn put(&self, entry: PutEventsRequestEntry) -> Result<(), String> {
+        let put = self.client.put_events().entries(entry).send().await;
+        let answer = put.map_err(|error| crate::aws::explain(&error))?;
+        if answer.failed_entry_count() == 0 {
+            return Ok(());
+        }
+        let refused = answer.entries().iter().find(|entry| entry.error_code().is_some());
+        let code = refused.and_then(|entry| entry.error_code()).unwrap_or("refused");
+        let message = refused.and_then(|entry| entry.error_message()).unwrap_or_default();
+        Err(format!("{code} {message}").trim_end().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    use super::*;
+
+    fn job(more: &[(&str, Value)]) -> Item {
+        let mut row = Item::from([
+            ("job_id".to_owned(), AttributeValue::S("batches/b".into())),
+            ("ended_by".to_owned(), AttributeValue::S("msg_1".into())),
+            ("ended_at".to_owned(), AttributeValue::N("1769083200000".into())),
+            ("schema".to_owned(), AttributeValue::N("1".into())),
+        ]);
+        for (name, value) in more {
+            row.insert((*name).into(), serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(value).unwrap());
+        }
+        row
+    }
+
+    #[test]
+    fn what_is_told_is_what_the_row_says() {
+        let row =
+            job(&[("state", json!("BATCH_STATE_SUCCEEDED")), ("user_metadata", json!({"job_group": "n"}))]);
+        let told = Announcement::of(&row, "archived");
+        // printf 'batches/b\nmsg_1' | sha256sum
+        let id = "a1e0d5bedad5eb1772efb9ee58f5a730";
+        assert_eq!(
+            told.detail,
+            json!({
+                "id": id, "job": "batches/b", "outcome": "archived", "webhook_id": "msg_1",
+                "ended_at": "2026-01-22T12:00:00Z", "state": "BATCH_STATE_SUCCEEDED",
+                "user_metadata": {"job_group": "n"},
+            })
+        );
+        assert_eq!(told.time, 1_769_083_200_000);
+    }
+
+    #[test]
+    fn too_much_is_shortened_and_said_so() {
+        let outputs: Vec<Value> =
+            (0..5000).map(|n| json!({"key": format!("videos/{n}"), "sha256": "f".repeat(64)})).collect();
+        let row = job(&[("outputs", json!(outputs)), ("user_metadata", json!({"job_group": "n"}))]);
+        let told = Announcement::of(&row, "archived").detail;
+        let left = told["outputs"].as_array().unwrap().len();
+        assert!(left > 500 && left < 2000, "{left}");
+        assert!(told.to_string().len() <= 256 * 1024);
+        assert_eq!(
+            (&told["shortened"], &told["user_metadata"]["job_group"]),
+            (&json!(["outputs"]), &json!("n"))
+        );
+        let row = job(&[("error", json!("e".repeat(300_000)))]);
+        let told = Announcement::of(&row, "ended").detail;
+        assert_eq!((told.get("error"), &told["shortened"]), (None, &json!(["error"])));
+    }
+}

@@ -1,0 +1,97 @@
+//! `gemhook deliveries watch`: the table's stream, from now on.
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result};
+use aws_sdk_dynamodbstreams::types::ShardIteratorType;
+use tokio::time::{Instant, sleep};
+
+use super::end;
+use crate::{
+    cli::{
+        filter::Filter,
+        place::Place,
+        show::{plain, print_json, print_line, time},
+    },
+    dev::Change,
+};
+
+const EVERY: Duration = Duration::from_millis(500);
+/// Shards come and go: a busy one is split, and each is closed after some hours.
+const SHARDS_EVERY: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(place: &Place, filter: &Filter, json: bool) -> Result<ExitCode> {
+    let table = place.dynamodb.describe_table().table_name(&place.deliveries_table).send().await?;
+    let arn = table.table().and_then(|table| table.latest_stream_arn());
+    let arn = arn.context("the Deliveries table has no stream")?;
+    let mut shards = Shards::default();
+    shards.refresh(place, arn, ShardIteratorType::Latest).await?;
+    eprintln!("watching {}; Ctrl-C ends it", plain(&place.deliveries_table));
+    let mut refreshed = Instant::now();
+    loop {
+        for change in shards.read(place).await? {
+            let row = serde_json::to_value(&change)?;
+            if !filter.lets_through(&row, place.clock.now()) {
+                continue;
+            }
+            if json { print_json(&change)? } else { tell(&change, &end(&row))? }
+        }
+        if shards.lost_one || refreshed.elapsed() > SHARDS_EVERY {
+            shards.refresh(place, arn, ShardIteratorType::TrimHorizon).await?;
+            refreshed = Instant::now();
+        }
+        sleep(EVERY).await;
+    }
+}
+
+fn tell(change: &Change, end: &str) -> Result<()> {
+    let kind = change.event_type.as_deref().unwrap_or("-");
+    let job = change.job.as_deref().unwrap_or("-");
+    let why = change.last_error.as_deref().map(|why| format!("  ({why})")).unwrap_or_default();
+    let line =
+        format!("{}  {end:<20} {kind:<26} {job}  {}{why}", time(Some(change.received_at)), change.webhook_id);
+    print_line(&plain(&line))
+}
+
+/// The places up to which each shard was read. One that is closed stays, so that it is not begun again.
+#[derive(Default)]
+struct Shards {
+    places: BTreeMap<String, Option<String>>,
+    lost_one: bool,
+}
+
+impl Shards {
+    /// Finds shards that are new. Those of the beginning are read from now on, later ones from their beginning.
+    async fn refresh(&mut self, place: &Place, arn: &str, from: ShardIteratorType) -> Result<()> {
+        self.lost_one = false;
+        let mut after = None;
+        loop {
+            let describe =
+                place.streams.describe_stream().stream_arn(arn).set_exclusive_start_shard_id(after);
+            let told = describe.send().await?.stream_description.context("the stream tells nothing")?;
+            for shard in told.shards().iter().filter_map(|shard| shard.shard_id()) {
+                if !self.places.contains_key(shard) {
+                    let begin = place.streams.get_shard_iterator().stream_arn(arn).shard_id(shard);
+                    let begun = begin.shard_iterator_type(from.clone()).send().await?;
+                    self.places.insert(shard.to_owned(), begun.shard_iterator);
+                }
+            }
+            after = told.last_evaluated_shard_id;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn read(&mut self, place: &Place) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        for at in self.places.values_mut() {
+            let Some(iterator) = at.as_ref() else { continue };
+            let read = place.streams.get_records().shard_iterator(iterator).send().await?;
+            changes.extend(read.records().iter().filter_map(Change::read));
+            *at = read.next_shard_iterator;
+            self.lost_one |= at.is_none();
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,177 @@
+//! The embedded event bus: `PutEvents` of EventBridge and nothing else. What it takes is kept in a file, a line of
+//! JSON each, and shown to whoever watches. It can be told to misbehave.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Context;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+const TARGET: &str = "AWSEvents.PutEvents";
+/// Of one entry: what EventBridge takes.
+const LONGEST_ENTRY: usize = 256 * 1024;
+const MOST_ENTRIES: usize = 10;
+
+/// An event that the bus has taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Announced {
+    pub id: String,
+    pub bus: String,
+    pub source: String,
+    pub detail_type: String,
+    pub detail: Value,
+}
+
+/// How the bus misbehaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BusFault {
+    #[default]
+    None,
+    /// The next so many entries are refused by an answer that is a success.
+    RefuseEntries(u32),
+    /// Every call fails.
+    Down,
+}
+
+pub struct Bus {
+    file: Mutex<File>,
+    fault: Mutex<BusFault>,
+    events: broadcast::Sender<Announced>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutEvents {
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    source: Option<String>,
+    detail_type: Option<String>,
+    detail: Option<String>,
+    #[serde(default)]
+    event_bus_name: Option<String>,
+}
+
+impl Bus {
+    pub fn open(folder: &Path) -> anyhow::Result<Arc<Self>> {
+        let path = folder.join("events.jsonl");
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        let (events, _) = broadcast::channel(1024);
+        Ok(Arc::new(Self { file: Mutex::new(file), fault: Mutex::default(), events }))
+    }
+
+    pub fn router(self: &Arc<Self>) -> Router {
+        let limit = DefaultBodyLimit::max(MOST_ENTRIES * LONGEST_ENTRY);
+        Router::new().route("/", post(receive)).layer(limit).with_state(Arc::clone(self))
+    }
+
+    /// Every event from now on.
+    pub fn watch(&self) -> broadcast::Receiver<Announced> {
+        self.events.subscribe()
+    }
+
+    pub fn misbehave(&self, fault: BusFault) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    fn refuses(&self) -> bool {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match *fault {
+            BusFault::RefuseEntries(left) if left > 0 => {
+                *fault = BusFault::RefuseEntries(left - 1);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn is_down(&self) -> bool {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) == BusFault::Down
+    }
+
+    /// Takes an entry or says why not, by EventBridge's code and in words.
+    fn take(&self, entry: Entry) -> Result<String, (&'static str, String)> {
+        if self.refuses() {
+            return Err(("InternalFailure", "the bus was told to refuse this".to_owned()));
+        }
+        let Entry { source: Some(source), detail_type: Some(detail_type), detail: Some(detail), .. } = entry
+        else {
+            return Err(("InvalidArgument", "Source, DetailType and Detail are required".to_owned()));
+        };
+        if source.len() + detail_type.len() + detail.len() > LONGEST_ENTRY {
+            return Err(("InvalidArgument", format!("an entry may have {LONGEST_ENTRY} bytes")));
+        }
+        let detail: Value = serde_json::from_str(&detail)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or(("MalformedDetail", "Detail is no JSON object".to_owned()))?;
+        let id = uuid::Uuid::new_v4().to_string();
+        let bus = entry.event_bus_name.unwrap_or_else(|| "default".to_owned());
+        let announced = Announced { id: id.clone(), bus, source, detail_type, detail };
+        self.keep(&announced).map_err(|error| ("InternalFailure", error.to_string()))?;
+        // Nobody may be watching.
+        let _ = self.events.send(announced);
+        Ok(id)
+    }
+
+    fn keep(&self, announced: &Announced) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(announced)?;
+        line.push(b'\n');
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+    }
+}
+
+async fn receive(State(bus): State<Arc<Bus>>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+    if target != Some(TARGET) {
+        return fault(StatusCode::BAD_REQUEST, "UnknownOperationException", "only PutEvents is served here");
+    }
+    if bus.is_down() {
+        return fault(StatusCode::SERVICE_UNAVAILABLE, "InternalException", "the bus was told to be down");
+    }
+    let entries = match serde_json::from_slice::<PutEvents>(&body) {
+        Ok(PutEvents { entries }) if (1..=MOST_ENTRIES).contains(&entries.len()) => entries,
+        Ok(_) => return fault(StatusCode::BAD_REQUEST, "ValidationException", "1 to 10 entries"),
+        Err(error) => {
+            return fault(StatusCode::BAD_REQUEST, "SerializationException", &error.to_string());
+        }
+    };
+    let mut failed = 0;
+    let answers: Vec<Value> = entries
+        .into_iter()
+        .map(|entry| match bus.take(entry) {
+            Ok(id) => json!({ "EventId": id }),
+            Err((code, message)) => {
+                failed += 1;
+                json!({ "ErrorCode": code, "ErrorMessage": message })
+            }
+        })
+        .collect();
+    answer(StatusCode::OK, &json!({ "FailedEntryCount": failed, "Entries": answers }))
+}
+
+fn fault(status: StatusCode, kind: &str, message: &str) -> Response {
+    answer(status, &json!({ "__type": kind, "message": message }))
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    (status, [("content-type", "application/x-amz-json-1.1")], body.to_string()).into_response()
+}

@@ -1,0 +1,165 @@
+//! How jobs stand: the pages of the list of batches, and one look at a job of any kind.
+
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    Gemini, Name, Spilled,
+    batch::{BatchState, word},
+};
+use crate::{clock::Millis, job::JobKind, trouble::Trouble};
+
+const PAGE: &str = "100";
+
+/// The longest page of a list that is read; inline results are not in it.
+const LONGEST_PAGE: u64 = 32 * 1024 * 1024;
+
+/// A batch as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub name: Name,
+    pub has_ended: bool,
+    /// When it ended, or what of its times comes nearest.
+    pub time: Option<Millis>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Open,
+    Ended,
+    /// The API knows no such job, or not yet.
+    Unknown,
+}
+
+/// What the operations of batches and videos have, and interactions; all of it is optional.
+#[derive(Deserialize)]
+struct Job {
+    name: Option<String>,
+    #[serde(default)]
+    done: bool,
+    metadata: Option<Metadata>,
+    status: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    state: Option<String>,
+    end_time: Option<String>,
+    update_time: Option<String>,
+    create_time: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    #[serde(default)]
+    operations: Vec<Job>,
+    next_page_token: Option<String>,
+}
+
+impl Gemini {
+    /// One page of all batches, and the token of the next.
+    pub async fn list_batches(&self, token: Option<&str>) -> Result<(Vec<Listed>, Option<String>), Trouble> {
+        let mut query = vec![("pageSize", PAGE)];
+        query.extend(token.map(|token| ("pageToken", token)));
+        let page: Page = self.read("list batches", "batches", &query, LONGEST_PAGE).await?;
+        let listed = page.operations.into_iter().filter_map(|job| {
+            let name = job.name.as_deref().and_then(Name::parse)?;
+            let has_ended = job.has_ended();
+            let times = job.metadata.map(|told| [told.end_time, told.update_time, told.create_time]);
+            let time = times.into_iter().flatten().flatten().find_map(|text| millis(&text));
+            Some(Listed { name, has_ended, time })
+        });
+        Ok((listed.collect(), page.next_page_token.filter(|token| !token.is_empty())))
+    }
+
+    /// Whether a job of any kind has ended.
+    pub async fn standing(&self, job: &Name) -> Result<Standing, Trouble> {
+        match self.read::<Job>("look at the job", &job.path(), &[], self.longest_answer).await {
+            Ok(job) if job.has_ended() => Ok(Standing::Ended),
+            Ok(_) => Ok(Standing::Open),
+            Err(Trouble::Absent(_)) => Ok(Standing::Unknown),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    pub(super) async fn read<T: DeserializeOwned + Send + 'static>(
+        &self,
+        doing: &'static str,
+        path: &str,
+        query: &[(&str, &str)],
+        longest: u64,
+    ) -> Result<T, Trouble> {
+        let answer = self.get(doing, path, query).await?;
+        let mut spilled = Spilled::take(answer, longest).await?;
+        // Off the event loop: an answer may be long.
+        let read = tokio::task::spawn_blocking(move || {
+            serde_json::from_reader(spilled.read()?)
+                .map_err(|error| Trouble::passing(format!("{doing}: unreadable answer: {error}")))
+        });
+        read.await.map_err(|error| Trouble::passing(format!("{doing}: {error}")))?
+    }
+}
+
+impl Job {
+    fn has_ended(&self) -> bool {
+        let state = self.metadata.as_ref().and_then(|metadata| metadata.state.as_deref());
+        let interaction = ["completed", "failed", "cancelled", "incomplete", "budget_exceeded"];
+        self.done
+            || state.is_some_and(|state| BatchState::of(word(state)) != BatchState::Open)
+            || self.status.as_deref().is_some_and(|status| interaction.contains(&status))
+    }
+}
+
+impl JobKind {
+    /// Of a job that is named as the Jobs table names it.
+    pub fn of(job: &Name) -> Option<Self> {
+        let name = job.as_str();
+        match name.split('/').next()? {
+            "batches" => Some(Self::Batch),
+            "interactions" => Some(Self::Interaction),
+            _ if name.contains("/operations/") => Some(Self::Video),
+            _ => None,
+        }
+    }
+}
+
+fn millis(text: &str) -> Option<Millis> {
+    DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset).ok()?.to_millis().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_end_is_known_whatever_the_kind() {
+        for (job, ended) in [
+            (json!({"name": "batches/b", "metadata": {"state": "BATCH_STATE_RUNNING"}}), false),
+            (json!({"name": "batches/b", "metadata": {"state": "JOB_STATE_EXPIRED"}}), true),
+            (json!({"name": "models/m/operations/o"}), false),
+            (json!({"name": "models/m/operations/o", "done": true, "error": {}}), true),
+            (json!({"id": "v1_a", "status": "requires_action"}), false),
+            (json!({"id": "v1_a", "status": "budget_exceeded", "steps": [{"type": "thought"}]}), true),
+            (json!({"id": "v1_a", "status": "a new word"}), false),
+        ] {
+            let read: Job = serde_json::from_value(job.clone()).unwrap();
+            assert_eq!(read.has_ended(), ended, "{job}");
+        }
+    }
+
+    #[test]
+    fn a_name_tells_its_kind() {
+        for (name, kind) in [
+            ("batches/b", Some(JobKind::Batch)),
+            ("interactions/v1_a", Some(JobKind::Interaction)),
+            ("models/veo/operations/o", Some(JobKind::Video)),
+            ("files/f", None),
+        ] {
+            assert_eq!(JobKind::of(&Name::parse(name).unwrap()), kind);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Webhooks that Gemini has switched off because deliveries failed, and switching one on again.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Gemini, broken};
+use crate::trouble::Trouble;
+
+const SWITCHED_OFF: &str = "disabled_due_to_failed_deliveries";
+const LONGEST_PAGE: u64 = 8 * 1024 * 1024;
+const MOST_PAGES: usize = 100;
+
+/// A registered webhook, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Webhook {
+    #[serde(default)]
+    pub id: String,
+    #[serde(default)]
+    pub uri: String,
+    #[serde(default)]
+    pub state: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    webhooks: Vec<Webhook>,
+    next_page_token: Option<String>,
+}
+
+impl Webhook {
+    pub fn is_switched_off(&self) -> bool {
+        self.state == SWITCHED_OFF
+    }
+}
+
+impl Gemini {
+    /// All webhooks of the project. None where the API knows no webhooks.
+    pub async fn webhooks(&self) -> Result<Option<Vec<Webhook>>, Trouble> {
+        let (mut all, mut token) = (Vec::new(), None::<String>);
+        for _ in 0..MOST_PAGES {
+            let mut query = vec![("page_size", "1000")];
+            query.extend(token.as_deref().map(|token| ("page_token", token)));
+            let page: Page = match self.read("list webhooks", "webhooks", &query, LONGEST_PAGE).await {
+                Err(Trouble::Absent(_)) => return Ok(None),
+                page => page?,
+            };
+            all.extend(page.webhooks);
+            token = page.next_page_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                break;
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// Switches a webhook on again.
+    pub async fn enable_webhook(&self, webhook: &Webhook) -> Result<(), Trouble> {
+        let doing = "switch the webhook on";
+        let key = self.key.get().await.map_err(|error| Trouble::KeyRefused(error.to_string()))?;
+        let mut url = self.url(&format!("webhooks/{}", webhook.id));
+        url.set_query(Some("update_mask=state"));
+        let request = self.http.patch(url).header("x-goog-api-key", key.expose());
+        let request = request
+            .header("content-type", "application/json")
+            .body(json!({ "state": "enabled" }).to_string());
+        let answer = request.send().await.map_err(|error| broken(doing, &error))?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        Err(Trouble::passing(format!("{doing}: Gemini answered {}", answer.status().as_u16())))
+    }
+}

@@ -1,0 +1,99 @@
+//! The binding token: what an application puts into a job's `user_metadata` to show that the job is its own.
+//!
+//! Google's keys prove that Google sent an event, not that our project asked for it. A token is a nonce and its
+//! HMAC; it is checked wherever the metadata turn up, in the event or in the job as the API shows it.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Map, Value};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// The member of `user_metadata` that holds the token.
+pub const TOKEN: &str = "gemhook_token";
+
+const CONTEXT: &[u8] = b"gemhook binding v1:";
+const SHORTEST_KEY: usize = 16;
+const LONGEST_NONCE: usize = 64;
+
+pub struct BindingKey(Zeroizing<Vec<u8>>);
+
+impl std::fmt::Debug for BindingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+impl BindingKey {
+    /// Any text of at least 16 bytes.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() < SHORTEST_KEY {
+            return Err(format!("is too short: it must have at least {SHORTEST_KEY} characters"));
+        }
+        Ok(Self(Zeroizing::new(text.as_bytes().to_vec())))
+    }
+
+    /// A token nobody else can make.
+    pub fn mint(&self) -> String {
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let mac = self.mac(&nonce).map(|mac| BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
+        format!("{nonce}.{}", mac.unwrap_or_default())
+    }
+
+    /// Whether the metadata carry a token of ours.
+    pub fn binds(&self, metadata: &Map<String, Value>) -> bool {
+        let token = metadata.get(TOKEN).and_then(Value::as_str).and_then(|token| token.split_once('.'));
+        let Some((nonce, tag)) = token.filter(|(nonce, _)| nonce.len() <= LONGEST_NONCE) else {
+            return false;
+        };
+        let Ok(tag) = BASE64_URL_SAFE_NO_PAD.decode(tag) else { return false };
+        self.mac(nonce).is_some_and(|mac| mac.verify_slice(&tag).is_ok())
+    }
+
+    fn mac(&self, nonce: &str) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        mac.update(CONTEXT);
+        mac.update(nonce.as_bytes());
+        Some(mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(token: Value) -> Map<String, Value> {
+        Map::from_iter([("job_group".to_owned(), Value::from("a")), (TOKEN.to_owned(), token)])
+    }
+
+    #[test]
+    fn only_a_token_of_this_key_binds() {
+        let key = BindingKey::parse("correct horse battery").unwrap();
+        let token = key.mint();
+        assert!(key.binds(&metadata(Value::from(token.clone()))));
+        assert!(!BindingKey::parse("another horse battery").unwrap().binds(&metadata(token.clone().into())));
+        assert!(!key.binds(&Map::new()));
+        let (nonce, tag) = token.split_once('.').unwrap();
+        for wrong in [
+            Value::Null,
+            Value::from(1),
+            Value::from(""),
+            Value::from("."),
+            Value::from(nonce),
+            Value::from(format!("{nonce}.")),
+            Value::from(format!("0{nonce}.{tag}")),
+            Value::from(format!("{nonce}.{}", &tag[..tag.len() - 1])),
+            Value::from(format!("{nonce}.{tag}=")),
+        ] {
+            assert!(!key.binds(&metadata(wrong.clone())), "{wrong}");
+        }
+    }
+
+    /// As a program in another language would make it, by
+    /// `printf 'gemhook binding v1:n1' | openssl dgst -sha256 -hmac 'correct horse battery' -binary | base64`.
+    #[test]
+    fn the_recipe_is_the_documented_one() {
+        let key = BindingKey::parse("correct horse battery").unwrap();
+        assert!(key.binds(&metadata(Value::from("n1.gu0MY3ALysTGUAXWjO-kU4D3YMQvyle2gB-GKm1FgCM"))));
+    }
+}

@@ -1,0 +1,148 @@
+//! The documented form for dynamic webhooks: the signature header is a bare RS256 token.
+//!
+//! The token does not sign id, timestamp or body. So it proves no more than that the issuer speaks, and what it
+//! speaks of is looked up; a body that says otherwise than the claims is refused.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::{Refusal, keys::KeySet};
+
+const LONGEST_TOKEN: usize = 8 * 1024;
+const LONGEST_KEY_ID: usize = 128;
+
+/// How far apart the issuer's clock and ours may be.
+const LEEWAY_SECONDS: i64 = 60;
+
+/// The members of an event that claims may repeat.
+const EVENT_MEMBERS: [&str; 4] = ["type", "version", "timestamp", "data"];
+
+/// A token in its three parts, proved in nothing.
+pub(super) struct Token<'a> {
+    signed: &'a str,
+    signature: &'a str,
+    key_id: String,
+    claims: Claims,
+}
+
+/// Headers by which a sender would choose the key itself are a reason to refuse.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<Value>,
+    jku: Option<Value>,
+    jwk: Option<Value>,
+    x5u: Option<Value>,
+    x5c: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    aud: Option<Audience>,
+    exp: Option<Number>,
+    nbf: Option<Number>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// A number and nothing that looks like one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Whole(i64),
+    Fraction(f64),
+}
+
+impl Number {
+    fn seconds(&self) -> f64 {
+        match self {
+            #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
+            Self::Whole(seconds) => *seconds as f64,
+            Self::Fraction(seconds) => *seconds,
+        }
+    }
+}
+
+/// Whether a signature header is a token and not a list of entries.
+pub(super) fn is_token(header: &str) -> bool {
+    !header.contains(',') && header.trim().contains('.')
+}
+
+impl<'a> Token<'a> {
+    pub fn parse(header: &'a str) -> Result<Self, Refusal> {
+        let token = header.trim();
+        let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::MalformedSignature)?;
+        let (head, claims) = signed.split_once('.').ok_or(Refusal::MalformedSignature)?;
+        if token.len() > LONGEST_TOKEN || claims.contains('.') {
+            return Err(Refusal::MalformedSignature);
+        }
+        let header: Header = decode(head)?;
+        if header.alg != "RS256" {
+            return Err(Refusal::AlgorithmNotAllowed);
+        }
+        let chooses = [&header.crit, &header.jku, &header.jwk, &header.x5u, &header.x5c];
+        if chooses.into_iter().any(Option::is_some) {
+            return Err(Refusal::MalformedSignature);
+        }
+        let key_id = header.kid.filter(|id| !id.is_empty() && id.len() <= LONGEST_KEY_ID);
+        Ok(Self { signed, signature, key_id: key_id.ok_or(Refusal::UnknownKey)?, claims: decode(claims)? })
+    }
+
+    /// Proves the token and returns the id of its key.
+    pub fn verify(&self, keys: &KeySet, audience: &str, body: &[u8], now: i64) -> Result<&str, Refusal> {
+        match keys.rs256_match(&self.key_id, self.signed.as_bytes(), self.signature) {
+            None => return Err(Refusal::UnknownKey),
+            Some(false) => return Err(Refusal::NoMatchingSignature),
+            Some(true) => {}
+        }
+        let meant = match &self.claims.aud {
+            Some(Audience::One(one)) => one == audience,
+            Some(Audience::Several(several)) => several.iter().any(|one| one == audience),
+            None => false,
+        };
+        if !meant {
+            return Err(Refusal::WrongAudience);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
+        let (soon, late) = ((now + LEEWAY_SECONDS) as f64, (now - LEEWAY_SECONDS) as f64);
+        if self.claims.exp.as_ref().is_none_or(|exp| exp.seconds() <= late) {
+            return Err(Refusal::TokenExpired);
+        }
+        if self.claims.nbf.as_ref().is_some_and(|nbf| nbf.seconds() > soon) {
+            return Err(Refusal::TimestampTooNew);
+        }
+        if self.contradicts(body) { Err(Refusal::BodyMismatch) } else { Ok(&self.key_id) }
+    }
+
+    fn contradicts(&self, body: &[u8]) -> bool {
+        let claimed = |member: &str| self.claims.rest.get(member);
+        if EVENT_MEMBERS.iter().all(|member| claimed(member).is_none()) {
+            return false;
+        }
+        let Ok(Value::Object(event)) = serde_json::from_slice(body) else { return true };
+        EVENT_MEMBERS
+            .iter()
+            .any(|member| claimed(member).is_some_and(|claim| event.get(*member) != Some(claim)))
+    }
+
+    /// What a row is keyed by: the same token is the same delivery, whatever id came with it.
+    pub fn digest(&self) -> String {
+        let digest = Sha256::digest(self.signed.as_bytes());
+        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, Refusal> {
+    let text = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::MalformedSignature)?;
+    serde_json::from_slice(&text).map_err(|_| Refusal::MalformedSignature)
+}

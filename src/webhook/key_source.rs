@@ -1,0 +1,128 @@
+//! Where the public keys come from: one fixed address, asked as seldom as can be.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use reqwest::{Url, header::CACHE_CONTROL, redirect::Policy};
+use tokio::{sync::Mutex, time::Instant};
+
+use super::keys::KeySet;
+
+/// Within these bounds a set is fresh for as long as its answer says.
+const SHORTEST: Duration = Duration::from_secs(300);
+const USUAL: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Between two fetches, whatever strangers send.
+const COOL_DOWN: Duration = Duration::from_secs(60);
+/// While there is no key at all.
+const RETRY: Duration = Duration::from_secs(5);
+
+const PATIENCE: Duration = Duration::from_millis(1500);
+const LARGEST_SET: usize = 256 * 1024;
+
+/// There are no keys, or newer ones would have to be fetched and may not be yet: our trouble, not the sender's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the public keys: {0}")]
+pub struct KeysOwed(String);
+
+pub struct KeySource {
+    url: Url,
+    http: reqwest::Client,
+    held: RwLock<Option<Held>>,
+    /// Whoever holds this fetches; the others wait and find what he found.
+    fetching: Mutex<NextFetch>,
+}
+
+#[derive(Clone)]
+struct Held {
+    keys: Arc<KeySet>,
+    fetched: Instant,
+    fresh_until: Instant,
+}
+
+#[derive(Default)]
+struct NextFetch {
+    not_before: Option<Instant>,
+}
+
+impl KeySource {
+    pub fn new(url: Url) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE).build()?;
+        Ok(Self { url, http, held: RwLock::new(None), fetching: Mutex::default() })
+    }
+
+    /// The keys as they are known. Stale ones serve while no newer ones are to be had.
+    pub(super) async fn current(&self) -> Result<Arc<KeySet>, KeysOwed> {
+        if let Some(held) = self.held().filter(|held| Instant::now() < held.fresh_until) {
+            return Ok(held.keys);
+        }
+        match (self.fetch_since(Instant::now()).await, self.held()) {
+            (Ok(keys), _) => Ok(keys),
+            (Err(error), Some(held)) => {
+                tracing::debug!(%error, "keeping the public keys fetched earlier");
+                Ok(held.keys)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Keys fetched after `since`, for a signature that none of the known keys made.
+    pub(super) async fn fetch_since(&self, since: Instant) -> Result<Arc<KeySet>, KeysOwed> {
+        let mut next = self.fetching.lock().await;
+        if let Some(held) = self.held().filter(|held| held.fetched >= since) {
+            return Ok(held.keys);
+        }
+        if next.not_before.is_some_and(|time| Instant::now() < time) {
+            return Err(KeysOwed("a fetch is owed, but the last one was a moment ago".to_owned()));
+        }
+        match self.fetch().await {
+            Ok(held) => {
+                next.not_before = Some(held.fetched + COOL_DOWN);
+                let keys = Arc::clone(&held.keys);
+                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
+                Ok(keys)
+            }
+            Err(why) => {
+                let wait = if self.held().is_some() { COOL_DOWN } else { RETRY };
+                next.not_before = Some(Instant::now() + wait);
+                tracing::warn!(why, "the public keys could not be fetched");
+                Err(KeysOwed(why))
+            }
+        }
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn fetch(&self) -> Result<Held, String> {
+        let broken = |error: reqwest::Error| crate::aws::explain(&error);
+        let mut answer = self.http.get(self.url.clone()).send().await.map_err(broken)?;
+        if !answer.status().is_success() {
+            return Err(format!("{} answered {}", self.url, answer.status().as_u16()));
+        }
+        let control = answer.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
+        let fresh = control.and_then(max_age).unwrap_or(USUAL).clamp(SHORTEST, LONGEST);
+        let mut text = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(broken)? {
+            text.extend_from_slice(&piece);
+            if text.len() > LARGEST_SET {
+                return Err("the set is too large".to_owned());
+            }
+        }
+        let keys = KeySet::parse(&text).map_err(|why| format!("the set is unreadable: {why}"))?;
+        if keys.is_empty() {
+            return Err("the set holds no key that can be used".to_owned());
+        }
+        let fetched = Instant::now();
+        Ok(Held { keys: Arc::new(keys), fetched, fresh_until: fetched + fresh })
+    }
+}
+
+fn max_age(control: &str) -> Option<Duration> {
+    let directive = control.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
+    directive.parse().ok().map(Duration::from_secs)
+}

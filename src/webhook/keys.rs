@@ -1,0 +1,111 @@
+//! The sender's public keys, as a JSON Web Key Set lists them. Entries that are of no use here are skipped.
+
+use std::collections::HashMap;
+
+use base64::{
+    Engine,
+    alphabet::URL_SAFE,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    prelude::BASE64_URL_SAFE_NO_PAD,
+};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A set holds a handful of keys; verifying tries them all, so it has an end.
+const MOST_KEYS: usize = 32;
+const LONGEST_KEY_ID: usize = 128;
+const ED25519_BYTES: usize = 32;
+const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Keys by the one algorithm each may be used with.
+pub struct KeySet {
+    ed25519: Vec<(String, DecodingKey)>,
+    rsa: HashMap<String, DecodingKey>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    keys: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    kty: String,
+    crv: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    alg: Option<String>,
+    kid: Option<String>,
+    x: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+}
+
+impl KeySet {
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let listed: Listed = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let mut set = Self { ed25519: Vec::new(), rsa: HashMap::new() };
+        for entry in listed.keys.into_iter().take(MOST_KEYS) {
+            if let Ok(entry) = serde_json::from_value::<Entry>(entry) {
+                set.add(entry);
+            }
+        }
+        Ok(set)
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let for_signatures = entry.purpose.as_deref().is_none_or(|purpose| purpose == "sig");
+        let algorithm = entry.alg.as_deref();
+        match (entry.kty.as_str(), entry.crv.as_deref()) {
+            _ if !for_signatures => {}
+            ("OKP", Some("Ed25519")) if matches!(algorithm, None | Some("EdDSA" | "Ed25519")) => {
+                if let Some(key) = entry.x.as_deref().and_then(ed25519) {
+                    let id = entry.kid.unwrap_or_else(|| format!("ed25519-{}", self.ed25519.len()));
+                    self.ed25519.push((id, key));
+                }
+            }
+            ("RSA", _) if matches!(algorithm, None | Some("RS256")) => {
+                let key = entry.n.as_deref().zip(entry.e.as_deref()).and_then(|(n, e)| rsa(n, e));
+                if let Some((id, key)) = entry.kid.filter(|id| id.len() <= LONGEST_KEY_ID).zip(key) {
+                    self.rsa.insert(id, key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The id of the Ed25519 key that made this signature. The form carries no key id, so each one is tried.
+    pub(super) fn ed25519_match(&self, signed: &[u8], signature: &[u8]) -> Option<&str> {
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(signature);
+        let is_by =
+            |key: &DecodingKey| matches!(crypto::verify(&signature, signed, key, Algorithm::EdDSA), Ok(true));
+        self.ed25519.iter().find(|(_, key)| is_by(key)).map(|(id, _)| id.as_str())
+    }
+
+    /// Whether the named RSA key made this signature; none where there is no such key.
+    pub(super) fn rs256_match(&self, key_id: &str, signed: &[u8], signature: &str) -> Option<bool> {
+        let key = self.rsa.get(key_id)?;
+        Some(matches!(crypto::verify(signature, signed, key, Algorithm::RS256), Ok(true)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ed25519.is_empty() && self.rsa.is_empty()
+    }
+}
+
+fn ed25519(x: &str) -> Option<DecodingKey> {
+    let bytes = LENIENT.decode(x).ok().filter(|bytes| bytes.len() == ED25519_BYTES)?;
+    DecodingKey::from_ed_components(&BASE64_URL_SAFE_NO_PAD.encode(bytes)).ok()
+}
+
+fn rsa(n: &str, e: &str) -> Option<DecodingKey> {
+    let modulus = LENIENT.decode(n).ok().filter(|bytes| RSA_BYTES.contains(&bytes.len()))?;
+    let exponent = LENIENT.decode(e).ok()?;
+    Some(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+}

@@ -54,6 +54,7 @@ pub const ARCHIVER: &[Permission] = &[
     Permission("s3:AbortMultipartUpload", On::Results, "archive::parts"),
     Permission("s3:ListBucket", On::ResultsBucket, "S3 answers 403 for an absent object without it"),
     Permission("secretsmanager:GetSecretValue", On::ApiKeySecret, "secrets::SecretStore::get"),
+    Permission("secretsmanager:GetSecretValue", On::BindingKeySecret, "secrets::SecretStore::get"),
     Permission("events:PutEvents", On::EventBus, "the announcement of an ended job"),
     Permission("logs:CreateLogStream", On::OwnLogs, "Lambda"),
     Permission("logs:PutLogEvents", On::OwnLogs, "Lambda"),

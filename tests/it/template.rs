@@ -18,8 +18,8 @@ use gemhook::{
 use serde_json::{Value, json};
 
 /// Settings that the template must not give: secrets in plain text, and endpoints of the local machine.
-const NEVER_SET: [&str; 4] =
-    ["WEBHOOK_SECRET", "GEMINI_API_KEY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"];
+const NEVER_SET: [&str; 5] =
+    ["WEBHOOK_SECRET", "GEMINI_API_KEY", "BINDING_KEY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"];
 
 fn file(name: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);

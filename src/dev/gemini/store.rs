@@ -30,7 +30,7 @@ impl Shelf {
             for entry in fs::read_dir(&folder)? {
                 let entry = entry?;
                 if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                    fs::remove_file(entry.path())?;
+                    clear(&entry.path())?;
                 }
             }
             Ok(Self { folder })
@@ -104,18 +104,7 @@ impl Shelf {
     pub(super) async fn remove(&self, id: &str, endings: &[&str]) -> anyhow::Result<()> {
         let mut paths = vec![self.record(id)];
         paths.extend(endings.iter().map(|ending| self.data(id, ending)));
-        blocking(move || {
-            for path in paths {
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(error).with_context(|| format!("cannot remove {}", path.display()));
-                    }
-                    _ => {}
-                }
-            }
-            Ok(())
-        })
-        .await
+        blocking(move || paths.iter().try_for_each(|path| clear(path))).await
     }
 }
 
@@ -123,6 +112,16 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await?
+}
+
+/// Removes a file. One that is gone already, renamed by whoever was writing it perhaps, is as good.
+fn clear(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unfinished(path: &Path) -> anyhow::Result<NamedTempFile> {

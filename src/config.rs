@@ -16,6 +16,9 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Where Google's API is.
+pub const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com";
+
 const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
 
 #[derive(Clone, Debug)]
@@ -109,7 +112,7 @@ impl ArchiverSettings {
             jobs_table: read.required("JOBS_TABLE"),
             bucket: read.required("BUCKET"),
             api_key: read.secret("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID"),
-            gemini_base_url: read.base_url("GEMINI_BASE_URL", "https://generativelanguage.googleapis.com"),
+            gemini_base_url: read.base_url("GEMINI_BASE_URL", GEMINI_BASE_URL),
             max_inline_bytes: read.number("MAX_INLINE_BYTES", 400 * 1024 * 1024, 1..=8 * 1024 * 1024 * 1024),
             binding: read.binding(),
             event_bus: Some(read.get("EVENT_BUS").unwrap_or_else(|| "default".to_owned()))

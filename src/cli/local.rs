@@ -19,7 +19,8 @@ pub struct Local {
         value_name = "DIR",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = DEFAULT_FOLDER
+        default_missing_value = DEFAULT_FOLDER,
+        global = true
     )]
     local: Option<PathBuf>,
 }

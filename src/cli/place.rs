@@ -1,106 +1,201 @@
-//! Where a command works: on a running `gemhook dev`, or on a deployed stack that the environment names.
+//! Where a command works: a deployed stack by its outputs, what the functions' variables name, or a local machine.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use aws_config::SdkConfig;
+use reqwest::Url;
 
+use super::{
+    local::Local,
+    stack::{self, Stack},
+};
 use crate::{
     aws,
     clock::{SharedClock, SystemClock},
-    config::{ArchiverSettings, environment},
-    dev::{ADDRESSES, Addresses, stores::plain_config},
+    config::{GEMINI_BASE_URL, base_url, environment, is_loopback},
+    dev::{Addresses, stores::plain_config},
     gemini::Gemini,
     ledger::Ledger,
-    secrets::{Secret, SecretStore},
+    secrets::{Secret, SecretSource, SecretStore},
 };
 
-const DEFAULT_FOLDER: &str = ".gemhook";
-const NAMES: [&str; 3] = ["DELIVERIES_TABLE", "JOBS_TABLE", "BUCKET"];
-
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args)]
 pub struct PlaceArgs {
-    /// Works on a running `gemhook dev`, by its data folder; without it, on the stack that DELIVERIES_TABLE,
-    /// JOBS_TABLE and BUCKET name, or else on `.gemhook`
-    #[arg(
-        long,
-        value_name = "DIR",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = DEFAULT_FOLDER,
-        global = true
-    )]
-    local: Option<PathBuf>,
+    /// A deployed stack [default: what DELIVERIES_TABLE, JOBS_TABLE and BUCKET name, else the running
+    /// `gemhook dev`]
+    #[arg(long, value_name = "NAME", conflicts_with = "local", global = true)]
+    stack: Option<String>,
+    #[command(flatten)]
+    local: Local,
 }
 
-/// Looks a setting of the functions up.
-type Settings = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-/// The tables and the bucket, and the means to reach them.
+/// Settings by the functions' own names where they have one, and clients for what they name.
 pub struct Place {
-    pub ledger: Ledger,
+    pub name: String,
+    /// Whether everything is on this machine, so that there is no account to ask.
+    pub local: bool,
+    pub stack: Option<Stack>,
+    pub sdk: SdkConfig,
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub streams: aws_sdk_dynamodbstreams::Client,
     pub s3: aws_sdk_s3::Client,
-    pub deliveries_table: String,
+    pub secrets: aws_sdk_secretsmanager::Client,
     pub clock: SharedClock,
-    secrets: aws_sdk_secretsmanager::Client,
-    lookup: Settings,
+    settings: HashMap<&'static str, String>,
 }
+
+/// Nothing that commands ask for carries results inline, but for a job that is looked at.
+const LONGEST_ANSWER: u64 = 1 << 30;
+
+/// What says which place it is.
+const READ: [&str; 11] = [
+    "WEBHOOK_URL",
+    "DELIVERIES_TABLE",
+    "JOBS_TABLE",
+    "BUCKET",
+    "WEBHOOK_SECRET",
+    "WEBHOOK_SECRET_ID",
+    "GEMINI_API_KEY",
+    "GEMINI_API_KEY_SECRET_ID",
+    "GEMINI_BASE_URL",
+    "RECEIVER_FUNCTION",
+    "ARCHIVER_FUNCTION",
+];
 
 impl PlaceArgs {
     pub async fn open(&self) -> Result<Place> {
-        if let Some(folder) = &self.local {
-            return local(folder).await;
+        if let Some(stack) = &self.stack {
+            return Place::of_stack(stack).await;
         }
-        let set = NAMES.into_iter().filter(|name| environment(name).is_some_and(|value| !value.is_empty()));
-        match set.count() {
-            3 => {
-                let sdk = aws::config(aws::archiver_timeouts()).await;
-                let s3 = aws_sdk_s3::Client::new(&sdk);
-                Place::new(&sdk, aws_sdk_dynamodbstreams::Client::new(&sdk), s3, Box::new(environment))
-            }
-            0 => local(Path::new(DEFAULT_FOLDER)).await,
-            _ => bail!("set all of {}, or none of them for a running gemhook dev", NAMES.join(", ")),
+        let at = match self.local.named()? {
+            Some(at) => Some(at),
+            None if environment("DELIVERIES_TABLE").is_some() => None,
+            None => self.local.or_running()?,
+        };
+        match at {
+            Some(at) => Place::of_dev(&at).await,
+            None => Place::of_environment().await,
         }
     }
 }
 
-async fn local(folder: &Path) -> Result<Place> {
-    let path = folder.join(ADDRESSES);
-    let text = fs::read(&path).with_context(|| {
-        format!(
-            "no running gemhook dev in {}: start one, name its folder with --local=DIR, or set {} for a stack",
-            folder.display(),
-            NAMES.join(", ")
-        )
-    })?;
-    let at: Addresses =
-        serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;
-    answers(&at.dynamodb_url).await.with_context(|| {
-        format!(
-            "{} names {}, but nothing answers there: is gemhook dev running?",
-            path.display(),
-            at.dynamodb_url
-        )
-    })?;
-    let config = |url: &str| {
-        plain_config(
-            url,
-            (&at.aws_access_key_id, &at.aws_secret_access_key),
-            &at.aws_region,
-            aws::archiver_timeouts(),
-        )
-    };
-    let sdk = config(&at.dynamodb_url);
-    let s3 = aws_sdk_s3::config::Builder::from(&config(&at.s3_url)).force_path_style(true).build();
-    let streams = aws_sdk_dynamodbstreams::Client::new(&sdk);
-    Place::new(&sdk, streams, aws_sdk_s3::Client::from_conf(s3), Box::new(move |name| at.setting(name)))
+impl Place {
+    async fn of_stack(name: &str) -> Result<Self> {
+        let sdk = aws::config(aws::archiver_timeouts()).await;
+        let stack = Stack::read(&sdk, name).await?;
+        let mut settings = HashMap::new();
+        for (setting, output) in [
+            ("WEBHOOK_URL", stack::WEBHOOK_URL),
+            ("DELIVERIES_TABLE", stack::DELIVERIES_TABLE),
+            ("JOBS_TABLE", stack::JOBS_TABLE),
+            ("BUCKET", stack::BUCKET),
+            ("WEBHOOK_SECRET_ID", stack::WEBHOOK_SECRET),
+            ("GEMINI_API_KEY_SECRET_ID", stack::GEMINI_API_KEY),
+            ("RECEIVER_FUNCTION", stack::RECEIVER),
+            ("ARCHIVER_FUNCTION", stack::ARCHIVER),
+        ] {
+            settings.extend(stack.get(output).map(|value| (setting, value.to_owned())));
+        }
+        let base =
+            environment("GEMINI_BASE_URL").or_else(|| stack.parameter("GeminiBaseUrl").map(str::to_owned));
+        settings.extend(base.map(|url| ("GEMINI_BASE_URL", url)));
+        let mut place = Self::new(format!("the stack {name}"), settings, sdk.clone(), &sdk, &sdk);
+        place.stack = Some(stack);
+        Ok(place)
+    }
+
+    async fn of_environment() -> Result<Self> {
+        let set = |name| Some((name, environment(name).filter(|value| !value.trim().is_empty())?));
+        let settings: HashMap<_, _> = READ.into_iter().filter_map(set).collect();
+        if !settings.contains_key("DELIVERIES_TABLE") {
+            bail!("nothing to work on: name a --stack, set the functions' variables or start `gemhook dev`");
+        }
+        let sdk = aws::config(aws::archiver_timeouts()).await;
+        let mut place = Self::new("the environment".to_owned(), settings, sdk.clone(), &sdk, &sdk);
+        let endpoint = environment("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| environment("AWS_ENDPOINT_URL"));
+        place.local = endpoint.and_then(|url| Url::parse(&url).ok()).is_some_and(|url| is_loopback(&url));
+        Ok(place)
+    }
+
+    async fn of_dev(at: &Addresses) -> Result<Self> {
+        answers(&at.dynamodb_url).await.with_context(|| {
+            format!(
+                "{} names {}, but nothing answers there: is gemhook dev running?",
+                at.data_dir.display(),
+                at.dynamodb_url
+            )
+        })?;
+        let secret = ("WEBHOOK_SECRET", at.webhook_secret.clone());
+        let settings = READ.into_iter().filter_map(|name| Some((name, at.setting(name)?)));
+        let settings = settings.chain([secret]).collect();
+        let credentials = (at.aws_access_key_id.as_str(), at.aws_secret_access_key.as_str());
+        let config = |url: &str| plain_config(url, credentials, &at.aws_region, aws::archiver_timeouts());
+        // The other services are never asked here.
+        let tables = config(&at.dynamodb_url);
+        let mut place =
+            Self::new("gemhook dev".to_owned(), settings, tables.clone(), &tables, &config(&at.s3_url));
+        place.local = true;
+        Ok(place)
+    }
+
+    fn new(
+        name: String,
+        settings: HashMap<&'static str, String>,
+        sdk: SdkConfig,
+        tables: &SdkConfig,
+        s3: &SdkConfig,
+    ) -> Self {
+        Self {
+            name,
+            local: false,
+            stack: None,
+            dynamodb: aws_sdk_dynamodb::Client::new(tables),
+            streams: aws_sdk_dynamodbstreams::Client::new(tables),
+            s3: aws_sdk_s3::Client::new(s3),
+            secrets: aws_sdk_secretsmanager::Client::new(&sdk),
+            clock: Arc::new(SystemClock),
+            sdk,
+            settings,
+        }
+    }
+
+    pub fn get(&self, setting: &str) -> Option<&str> {
+        self.settings.get(setting).map(String::as_str)
+    }
+
+    pub fn need(&self, setting: &str) -> Result<&str> {
+        self.get(setting).with_context(|| match &self.stack {
+            Some(stack) => format!("the stack {} does not tell {setting} in its outputs", stack.name),
+            None => format!("{setting} is not set"),
+        })
+    }
+
+    /// A secret by itself or by its id, whichever of the two is set.
+    pub fn source(&self, value: &str, id: &str) -> Result<SecretSource> {
+        match self.get(value) {
+            Some(text) => Ok(SecretSource::Given(Secret::new(text))),
+            None => self.need(id).map(|id| SecretSource::Stored(id.to_owned())),
+        }
+    }
+
+    /// The two tables. What is ended here by hand was announced before, or never will be.
+    pub fn ledger(&self) -> Result<Ledger> {
+        let (deliveries, jobs) = (self.need("DELIVERIES_TABLE")?, self.need("JOBS_TABLE")?);
+        Ok(Ledger::new(self.dynamodb.clone(), deliveries, jobs, Arc::clone(&self.clock), false))
+    }
+
+    pub fn gemini_url(&self) -> Result<Url> {
+        let url = self.get("GEMINI_BASE_URL").unwrap_or(GEMINI_BASE_URL);
+        base_url(url).map_err(|why| anyhow!("GEMINI_BASE_URL {why}, not {url:?}"))
+    }
+
+    /// The archiver's way to the Gemini API.
+    pub fn gemini(&self) -> Result<Gemini> {
+        let key = self.source("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID")?;
+        let key = SecretStore::new(key, self.secrets.clone(), |text| Ok(Secret::new(text)));
+        Ok(Gemini::new(self.gemini_url()?, key, LONGEST_ANSWER)?)
+    }
 }
 
 async fn answers(url: &str) -> Result<()> {
@@ -108,31 +203,4 @@ async fn answers(url: &str) -> Result<()> {
     let connect = tokio::net::TcpStream::connect(address);
     tokio::time::timeout(Duration::from_secs(2), connect).await??;
     Ok(())
-}
-
-impl Place {
-    fn new(
-        sdk: &SdkConfig,
-        streams: aws_sdk_dynamodbstreams::Client,
-        s3: aws_sdk_s3::Client,
-        lookup: Settings,
-    ) -> Result<Self> {
-        let name = |name: &str| lookup(name).with_context(|| format!("{name} is not set"));
-        let clock: SharedClock = Arc::new(SystemClock);
-        let dynamodb = aws_sdk_dynamodb::Client::new(sdk);
-        let (deliveries_table, jobs) = (name("DELIVERIES_TABLE")?, name("JOBS_TABLE")?);
-        let ledger = Ledger::new(dynamodb.clone(), &deliveries_table, jobs, Arc::clone(&clock), false);
-        let secrets = aws_sdk_secretsmanager::Client::new(sdk);
-        Ok(Self { ledger, dynamodb, streams, s3, deliveries_table, clock, secrets, lookup })
-    }
-
-    /// The archiver's own settings and its way to the Gemini API.
-    pub fn gemini(&self) -> Result<(ArchiverSettings, Gemini)> {
-        let settings = ArchiverSettings::read(&*self.lookup)?;
-        let key =
-            SecretStore::new(settings.api_key.clone(), self.secrets.clone(), |text| Ok(Secret::new(text)));
-        let gemini = Gemini::new(settings.gemini_base_url.clone(), key, settings.max_inline_bytes)
-            .map_err(|error| anyhow!(error))?;
-        Ok((settings, gemini))
-    }
 }

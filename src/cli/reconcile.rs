@@ -22,6 +22,9 @@ pub struct Args {
     /// Says what would be entered, and writes nothing
     #[arg(long)]
     dry_run: bool,
+    /// Switches the webhook on again where Gemini has switched it off
+    #[arg(long)]
+    reenable: bool,
     /// Writes what was found as one JSON object
     #[arg(long)]
     json: bool,
@@ -31,17 +34,18 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     let place = args.place.open().await?;
-    let (settings, gemini) = place.gemini()?;
+    let gemini = place.gemini()?;
     let now = place.clock.now();
     let plan = Plan {
         batches: Some((now - millis(args.since), Millis::MAX)),
-        webhook_url: settings.webhook_url,
-        reenable: settings.reenable_webhook,
+        webhook_url: place.get("WEBHOOK_URL").map(str::to_owned),
+        reenable: args.reenable,
         all_watched: true,
         dry_run: args.dry_run,
         end: Millis::MAX,
     };
-    let reconciler = Reconciler { gemini: &gemini, ledger: &place.ledger, clock: &place.clock, plan };
+    let ledger = place.ledger()?;
+    let reconciler = Reconciler { gemini: &gemini, ledger: &ledger, clock: &place.clock, plan };
     let found = reconciler.run().await;
     if args.json {
         print_json(&found)?;

@@ -24,6 +24,7 @@ pub struct Stack {
     pub name: String,
     pub status: String,
     outputs: HashMap<String, String>,
+    parameters: HashMap<String, String>,
 }
 
 impl Stack {
@@ -34,15 +35,23 @@ impl Stack {
         let outputs = stack.outputs().iter().filter_map(|output| {
             Some((output.output_key.clone()?, output.output_value.clone().filter(|value| !value.is_empty())?))
         });
+        let parameters = stack.parameters().iter().filter_map(|parameter| {
+            Some((parameter.parameter_key.clone()?, parameter.parameter_value.clone()?))
+        });
         Ok(Self {
             name: name.to_owned(),
             status: stack.stack_status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
             outputs: outputs.collect(),
+            parameters: parameters.collect(),
         })
     }
 
     pub fn get(&self, output: &str) -> Option<&str> {
         self.outputs.get(output).map(String::as_str)
+    }
+
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
     }
 
     pub fn need(&self, output: &str) -> Result<&str> {

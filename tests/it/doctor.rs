@@ -170,6 +170,28 @@ async fn a_sound_stack_is_found_sound_and_each_broken_piece_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_at_a_stack_is_read_by_its_name() {
+    let test = TestMachine::with_secret(SECRET, Settings::default()).await;
+    let at = &test.machine.addresses;
+    test.delivery("msg_of_the_stack", r#"{"type":"ping"}"#).send().await.unwrap();
+    test.ended("msg_of_the_stack").await;
+    let aws = FakeAws::start(account(at)).await;
+    let variables = [("AWS_ENDPOINT_URL_DYNAMODB", at.dynamodb_url.as_str())];
+    for command in
+        [["deliveries", "list", "--stack", "s", "--json"], ["deliveries", "--stack", "s", "list", "--json"]]
+    {
+        let output = aws.gemhook(&command, &variables).await;
+        let row: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        assert_eq!((&row["webhook_id"], &row["outcome"]), (&json!("msg_of_the_stack"), &json!("recorded")));
+    }
+    let output = aws.gemhook(&["jobs", "list", "--stack", "s", "--local"], &variables).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let output = aws.gemhook(&["jobs", "list"], &[]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("--stack"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_template_has_every_output_that_a_sound_stack_needs() {
     let template = concat!(env!("CARGO_MANIFEST_DIR"), "/template.yaml");
     let template = std::fs::read_to_string(template).unwrap();

@@ -82,7 +82,7 @@ async fn newest(place: &Place, filter: &Filter, most: usize) -> Result<Vec<Value
     let mut newest = Newest::new(filter, most, place.clock.now());
     let mut after = None;
     loop {
-        let (page, next) = place.ledger.all_deliveries(after).await?;
+        let (page, next) = place.ledger()?.all_deliveries(after).await?;
         newest.take(page);
         after = next;
         if after.is_none() {
@@ -127,7 +127,7 @@ fn end(row: &Value) -> String {
 }
 
 async fn show(place: &Place, webhook_id: &str, json: bool) -> Result<ExitCode> {
-    let row = place.ledger.delivery(webhook_id).await?;
+    let row = place.ledger()?.delivery(webhook_id).await?;
     let row = as_json(row.with_context(|| format!("no delivery {}", plain(webhook_id)))?);
     if json {
         print_json(&row)?
@@ -162,7 +162,7 @@ async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) 
     }
     let mut redriven = 0;
     for key in &keys {
-        match place.ledger.redrive(key).await? {
+        match place.ledger()?.redrive(key).await? {
             Fence::Held => redriven += 1,
             Fence::Lost => {
                 eprintln!("not redriven: {} has neither failed nor been only recorded", plain(key))

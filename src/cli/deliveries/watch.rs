@@ -21,12 +21,13 @@ const EVERY: Duration = Duration::from_millis(500);
 const SHARDS_EVERY: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(place: &Place, filter: &Filter, json: bool) -> Result<ExitCode> {
-    let table = place.dynamodb.describe_table().table_name(&place.deliveries_table).send().await?;
+    let name = place.need("DELIVERIES_TABLE")?;
+    let table = place.dynamodb.describe_table().table_name(name).send().await?;
     let arn = table.table().and_then(|table| table.latest_stream_arn());
     let arn = arn.context("the Deliveries table has no stream")?;
     let mut shards = Shards::default();
     shards.refresh(place, arn, ShardIteratorType::Latest).await?;
-    eprintln!("watching {}; Ctrl-C ends it", plain(&place.deliveries_table));
+    eprintln!("watching {}; Ctrl-C ends it", plain(name));
     let mut refreshed = Instant::now();
     loop {
         for change in shards.read(place).await? {

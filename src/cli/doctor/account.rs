@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
-use super::{finding::Finding, place::Place};
-use crate::{aws::explain, cli::stack::NEEDED};
+use super::finding::Finding;
+use crate::{
+    aws::explain,
+    cli::{place::Place, stack::NEEDED},
+};
 
 const LOCAL: &str = "this machine has no account to ask";
 const REDEPLOY: &str = "deploy the template of this version again: `sam build && sam deploy`";
@@ -42,7 +45,7 @@ pub(super) async fn stack(place: &Place) -> Result<Finding, Finding> {
 /// A public URL needs two statements: one for the URL, one for the function by way of the URL.
 pub(super) async fn permissions(place: &Place) -> Result<Finding, Finding> {
     let Some(function) = function(place, "RECEIVER_FUNCTION")? else { return Ok(Finding::skipped(LOCAL)) };
-    let told = place.lambda.get_policy().function_name(function).send().await;
+    let told = lambda(place).get_policy().function_name(function).send().await;
     let policy = match told {
         Ok(told) => told.policy.unwrap_or_default(),
         Err(error)
@@ -89,7 +92,7 @@ pub(super) async fn concurrency(place: &Place) -> Result<Finding, Finding> {
     if place.local {
         return Ok(Finding::skipped(LOCAL));
     }
-    let told = match place.lambda.get_account_settings().send().await {
+    let told = match lambda(place).get_account_settings().send().await {
         Ok(told) => told.account_limit,
         Err(error) => return Finding::fail(explain(&error), "lambda:GetAccountSettings is needed to look"),
     };
@@ -109,7 +112,7 @@ pub(super) async fn mapping(place: &Place) -> Result<Finding, Finding> {
         return Ok(Finding::skipped("the local machine reads the stream itself"));
     };
     let table = format!(":table/{}/stream/", place.need("DELIVERIES_TABLE")?);
-    let told = place.lambda.list_event_source_mappings().function_name(function).send().await;
+    let told = lambda(place).list_event_source_mappings().function_name(function).send().await;
     let told = match told {
         Ok(told) => told.event_source_mappings.unwrap_or_default(),
         Err(error) => {
@@ -138,7 +141,11 @@ pub(super) async fn mapping(place: &Place) -> Result<Finding, Finding> {
     }
 }
 
+fn lambda(place: &Place) -> aws_sdk_lambda::Client {
+    aws_sdk_lambda::Client::new(&place.sdk)
+}
+
 /// None where there is no account.
 fn function<'a>(place: &'a Place, setting: &str) -> Result<Option<&'a str>, Finding> {
-    if place.local { Ok(None) } else { place.need(setting).map(Some) }
+    if place.local { Ok(None) } else { Ok(Some(place.need(setting)?)) }
 }

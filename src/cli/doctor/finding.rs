@@ -46,3 +46,10 @@ impl Finding {
         Err(Self::failure(found, mend))
     }
 }
+
+/// A setting or an output that is missing.
+impl From<anyhow::Error> for Finding {
+    fn from(error: anyhow::Error) -> Self {
+        Self::failure(format!("{error:#}"), "set it, or deploy the template of this version again")
+    }
+}

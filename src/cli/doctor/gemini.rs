@@ -1,10 +1,13 @@
 //! What the Gemini API knows: our key, and a webhook for our address.
 
-use super::{finding::Finding, place::Place, webhook};
+use super::{finding::Finding, webhook};
 use crate::{
-    cli::webhooks_api::{Webhook, WebhooksApi},
-    gemini::{Gemini, catalogue::UNCONTESTED},
-    secrets::{PLACEHOLDER, Secret, SecretSource, SecretStore},
+    cli::{
+        place::Place,
+        webhooks_api::{Webhook, WebhooksApi},
+    },
+    gemini::catalogue::UNCONTESTED,
+    secrets::{PLACEHOLDER, Secret, SecretSource},
 };
 
 const KEY: (&str, &str) = ("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID");
@@ -19,12 +22,8 @@ fn mend(place: &Place) -> String {
 }
 
 pub(super) async fn key(place: &Place) -> Result<Finding, Finding> {
-    let store =
-        SecretStore::new(place.source(KEY.0, KEY.1)?, place.secrets.clone(), |text| Ok(Secret::new(text)));
-    let gemini = Gemini::new(place.gemini.clone(), store, 1 << 20);
-    let gemini = gemini.map_err(|error| Finding::failure(error.to_string(), "report it"))?;
-    match gemini.probe().await {
-        Ok(()) => Ok(Finding::ok(format!("{} takes it", place.gemini.host_str().unwrap_or_default()))),
+    match place.gemini()?.probe().await {
+        Ok(()) => Ok(Finding::ok(format!("{} takes it", place.gemini_url()?.host_str().unwrap_or_default()))),
         Err(trouble) => Finding::fail(trouble.to_string(), mend(place)),
     }
 }
@@ -40,8 +39,7 @@ async fn api(place: &Place) -> Result<WebhooksApi, Finding> {
     if key.expose() == PLACEHOLDER {
         return Err(Finding::skipped("without an API key it cannot be asked"));
     }
-    WebhooksApi::new(place.gemini.clone(), key)
-        .map_err(|error| Finding::failure(error.to_string(), "report it"))
+    Ok(WebhooksApi::new(place.gemini_url()?, key)?)
 }
 
 pub(super) async fn registered(place: &Place) -> Result<Finding, Finding> {
@@ -63,7 +61,7 @@ pub(super) async fn registered(place: &Place) -> Result<Finding, Finding> {
             format!(
                 "when the receiver answers again: curl -X PATCH -H \"x-goog-api-key: $GEMINI_API_KEY\" -d \
                  '{{\"state\":\"enabled\"}}' '{}v1beta/webhooks/{id}?update_mask=state'",
-                place.gemini
+                place.gemini_url()?
             ),
         );
     }

@@ -3,7 +3,6 @@
 mod account;
 mod finding;
 mod gemini;
-mod place;
 mod stores;
 mod webhook;
 
@@ -12,30 +11,23 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use self::{
-    finding::{Finding, Verdict},
-    place::Place,
-};
+use self::finding::{Finding, Verdict};
 use super::{
-    local::Local,
+    place::{Place, PlaceArgs},
     show::{plain, print_json, print_line},
 };
-use crate::config::environment;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The stack to look at [default: what the functions' variables name, else the running `gemhook dev`]
-    #[arg(long, value_name = "NAME", conflicts_with = "local")]
-    stack: Option<String>,
     /// Writes one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    local: Local,
+    place: PlaceArgs,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let place = place(&args).await?;
+    let place = args.place.open().await?;
     if !args.json {
         print_line(&format!("{}\n", place.name))?;
     }
@@ -54,19 +46,6 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     report.add("gemini key", gemini::key(&place).await)?;
     report.add("webhook", gemini::registered(&place).await)?;
     report.end(&place)
-}
-
-async fn place(args: &Args) -> Result<Place> {
-    if let Some(stack) = &args.stack {
-        return Place::of_stack(stack).await;
-    }
-    if let Some(at) = args.local.named()? {
-        return Place::of_dev(&at);
-    }
-    match args.local.or_running()? {
-        Some(at) if environment("DELIVERIES_TABLE").is_none() => Place::of_dev(&at),
-        _ => Place::of_environment().await,
-    }
 }
 
 #[derive(Default)]

@@ -2,9 +2,10 @@
 
 use aws_sdk_dynamodb::types::{StreamViewType, TimeToLiveStatus};
 
-use super::{finding::Finding, place::Place};
+use super::finding::Finding;
 use crate::{
     aws::explain,
+    cli::place::Place,
     ledger::schema::{self, Table},
 };
 

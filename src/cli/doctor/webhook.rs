@@ -5,12 +5,15 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tokio::time::{Instant, sleep};
 
-use super::{finding::Finding, place::Place};
+use super::finding::Finding;
 use crate::{
     aws::explain,
-    cli::trigger::{
-        event,
-        signed::{Form, Signed},
+    cli::{
+        place::Place,
+        trigger::{
+            event,
+            signed::{Form, Signed},
+        },
     },
     clock::{Clock, SystemClock},
     ledger::schema::attr,
@@ -21,12 +24,19 @@ use crate::{
 /// No job is behind it, nothing is archived and no alarm counts it.
 pub(super) const PROBE: &str = "gemhook.probe";
 
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
 /// Longer than the stream takes, shorter than a sweep.
 const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 
+fn http() -> anyhow::Result<reqwest::Client> {
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    Ok(http.timeout(ANSWERS_WITHIN).build()?)
+}
+
 pub(super) async fn url(place: &Place) -> Result<Finding, Finding> {
     let url = place.need("WEBHOOK_URL")?;
-    match place.http.get(url).send().await {
+    match http()?.get(url).send().await {
         Ok(answer) if answer.status().is_success() => Ok(Finding::ok(format!("{url} answers"))),
         Ok(answer) => Finding::fail(
             format!("{url} answers GET with {}", answer.status().as_u16()),
@@ -88,7 +98,7 @@ pub(super) async fn probe(place: &Place) -> Result<Finding, Finding> {
         .parse()
         .map_err(|_| Finding::failure(format!("{url} is no address"), "see the stack's outputs"))?;
     let started = Instant::now();
-    match signed.post(&place.http, to).await {
+    match signed.post(&http()?, to).await {
         Ok(answer) if answer.status().is_success() => {}
         Ok(answer) => {
             return Finding::fail(

@@ -39,7 +39,7 @@ pub(super) async fn run(place: &Place, jobs: Vec<String>, yes: bool) -> Result<E
         for output in &outputs {
             remove(place, output).await?;
         }
-        match place.ledger.erase(&row).await? {
+        match place.ledger()?.erase(&row).await? {
             Fence::Held => print_line(&format!("deleted: {}", plain(job)))?,
             Fence::Lost => {
                 all = false;

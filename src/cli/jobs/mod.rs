@@ -114,14 +114,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 async fn row(place: &Place, job: &str) -> Result<Item> {
-    place.ledger.job(job).await?.with_context(|| format!("no job {}", plain(job)))
+    place.ledger()?.job(job).await?.with_context(|| format!("no job {}", plain(job)))
 }
 
 async fn list(place: &Place, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
     let mut newest = Newest::new(filter, limit, place.clock.now());
     let mut after = None;
     loop {
-        let (page, next) = place.ledger.all_jobs(after).await?;
+        let (page, next) = place.ledger()?.all_jobs(after).await?;
         newest.take(page);
         after = next;
         if after.is_none() {
@@ -168,7 +168,7 @@ async fn wait(
     loop {
         let mut open = Vec::new();
         for job in jobs {
-            match place.ledger.job(&job).await? {
+            match place.ledger()?.job(&job).await? {
                 Some(row) if row.contains_key(attr::ENDED_BY) => {
                     let row = as_json(row);
                     if json {
@@ -195,7 +195,7 @@ async fn watch(place: &Place, job: &str, time: Duration) -> Result<ExitCode> {
     if Name::parse(job).and_then(|name| JobKind::of(&name)).is_none() {
         bail!("{} names no job: batches/…, interactions/… or models/…/operations/…", plain(job));
     }
-    match place.ledger.watch(job, place.clock.now() + millis(time)).await? {
+    match place.ledger()?.watch(job, place.clock.now() + millis(time)).await? {
         Fence::Held => print_line(&format!("followed: {}", plain(job)))?,
         Fence::Lost => print_line(&format!("has ended already: {}", plain(job)))?,
     }

@@ -19,11 +19,9 @@ use super::{
 };
 use crate::{
     aws,
-    config::base_url,
+    config::{GEMINI_BASE_URL, base_url},
     secrets::{PLACEHOLDER, Secret},
 };
-
-const GEMINI: &str = "https://generativelanguage.googleapis.com";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -140,7 +138,7 @@ async fn api(local: &Local, stack: Option<&Stack>) -> Result<WebhooksApi> {
         key = Some(stored_key(stack.need(stack::GEMINI_API_KEY)?).await?);
     }
     let key = key.context("GEMINI_API_KEY is not set")?;
-    let base = base.unwrap_or_else(|| GEMINI.to_owned());
+    let base = base.unwrap_or_else(|| GEMINI_BASE_URL.to_owned());
     let base: Url = base_url(&base).map_err(|why| anyhow::anyhow!("GEMINI_BASE_URL {why}, not {base:?}"))?;
     WebhooksApi::new(base, key)
 }

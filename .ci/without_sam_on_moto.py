@@ -45,10 +45,12 @@ def stand_in(arguments):
         functions.create_function(Runtime="provided.al2023", Handler="bootstrap", Code=code, **settings)
 
 
-def run(endpoint):
+def run(endpoint, binding):
     environment = {
         **os.environ,
         "AWS_ENDPOINT_URL": endpoint,
+        "BINDING_KEY_SECRET": binding,
+        "DYNAMIC_WEBHOOKS": "true",
         "GEMHOOK_DEPLOY": f"{sys.executable} {os.path.abspath(__file__)}",
     }
     command = ["deploy/without-sam.sh", NAME]
@@ -77,7 +79,7 @@ def state(client):
 
 
 def check_like_template(client):
-    """The same permissions and settings as the template gives the functions."""
+    """The same permissions, settings and tables as the template gives the functions."""
     from samtranslator.yaml_helper import yaml_parse
 
     def actions(statements):
@@ -98,6 +100,16 @@ def check_like_template(client):
         # What has a default in the code may be left out.
         unknown = set(configuration["Environment"]["Variables"]) - set(told["Environment"]["Variables"])
         assert not unknown, unknown
+    for table, logical in (("deliveries", "DeliveriesTable"), ("jobs", "JobsTable")):
+        made = client("dynamodb").describe_table(TableName=f"{NAME}-{table}")["Table"]
+        told = resources[logical]["Properties"]
+        assert made["KeySchema"] == told["KeySchema"], made
+        indexes = [
+            (index["IndexName"], index["KeySchema"], sorted(index["Projection"]["NonKeyAttributes"]))
+            for side in (made, told)
+            for index in side["GlobalSecondaryIndexes"]
+        ]
+        assert indexes[0] == indexes[1], indexes
 
 
 def main():
@@ -112,15 +124,16 @@ def main():
         def client(service):
             return boto3.client(service, endpoint_url=endpoint)
 
-        print(run(endpoint), end="")
+        binding = client("secretsmanager").create_secret(Name="binding-key", SecretString="correct horse battery")["ARN"]
+        print(run(endpoint, binding), end="")
         first = state(client)
         counts = {kind: len(found) for kind, found in first.items()}
-        wanted = dict(tables=2, buckets=1, secrets=2, roles=2, functions=2, mappings=1, rules=2, permissions=2)
+        wanted = dict(tables=2, buckets=1, secrets=3, roles=2, functions=2, mappings=1, rules=2, permissions=2)
         assert counts == wanted, first
         check_like_template(client)
         secret = f"{NAME}-signing-secret"
         client("secretsmanager").put_secret_value(SecretId=secret, SecretString="whsec_mine")
-        again = run(endpoint)
+        again = run(endpoint, binding)
         made = [line for line in again.splitlines() if line.startswith("made")]
         assert not made, made
         assert state(client) == first, "the second run changed something"

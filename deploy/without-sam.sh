@@ -4,7 +4,8 @@
 #
 #   deploy/without-sam.sh NAME          region, account and credentials as the AWS CLI has them
 #
-# ARCHITECTURE=x86_64 for that processor, RETENTION_DAYS for the logs, EVENT_BUS for another bus, or none.
+# ARCHITECTURE=x86_64 for that processor, RETENTION_DAYS for the logs, EVENT_BUS for another bus, or none. For dynamic
+# webhooks DYNAMIC_WEBHOOKS=true, with JWT_AUDIENCE for tokens and BINDING_KEY_SECRET, the ARN of a secret, for binding.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export AWS_PAGER=""
@@ -13,6 +14,7 @@ name=${1:?the name under which everything is deployed}
 architecture=${ARCHITECTURE:-arm64}
 retention=${RETENTION_DAYS:-30}
 bus=${EVENT_BUS:-default}
+binding=${BINDING_KEY_SECRET:-}
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region)}}
 account=$(aws sts get-caller-identity --query Account --output text)
 partition=$(aws sts get-caller-identity --query Arn --output text | cut -d: -f2)
@@ -63,7 +65,11 @@ table "$name-deliveries" \
     "Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["received_at"]}}]' \
   --stream-specification StreamEnabled=true,StreamViewType=NEW_IMAGE
 table "$name-jobs" \
-  --attribute-definitions AttributeName=job_id,AttributeType=S --key-schema AttributeName=job_id,KeyType=HASH
+  --attribute-definitions AttributeName=job_id,AttributeType=S AttributeName=watch_until,AttributeType=N \
+  --key-schema AttributeName=job_id,KeyType=HASH \
+  --global-secondary-indexes '[{"IndexName":"watched",
+    "KeySchema":[{"AttributeName":"job_id","KeyType":"HASH"},{"AttributeName":"watch_until","KeyType":"RANGE"}],
+    "Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["looks","look_at"]}}]'
 expiry=$(aws dynamodb describe-time-to-live --table-name "$name-deliveries" \
   --query TimeToLiveDescription.TimeToLiveStatus --output text)
 if [[ $expiry != ENABL* ]]; then
@@ -115,18 +121,21 @@ logs() {
   quietly aws logs create-log-group --log-group-name "/aws/lambda/$1" 2>/dev/null || true
   aws logs put-retention-policy --log-group-name "/aws/lambda/$1" --retention-in-days "$retention"
 }
-announce=()
+announce=() bound=()
 [[ $bus == none ]] || announce=("$(allow '"events:PutEvents"' "$(arn events "event-bus/$bus")")")
+[[ -z $binding ]] || bound=("$(allow '"secretsmanager:GetSecretValue"' "$binding")")
+jobs=$(arn dynamodb "table/$name-jobs")
 role "$name-receiver" "$(allow '"dynamodb:PutItem"' "$deliveries")" \
-  "$(allow '"secretsmanager:GetSecretValue"' "$signing")"
-role "$name-archiver" "$(allow '"dynamodb:UpdateItem"' "$deliveries")" \
+  "$(allow '"secretsmanager:GetSecretValue"' "$signing")" "${bound[@]}"
+role "$name-archiver" "$(allow '["dynamodb:UpdateItem","dynamodb:PutItem"]' "$deliveries")" \
   "$(allow '"dynamodb:Query"' "$deliveries/index/due")" \
   "$(allow '["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator"]' "$stream")" \
   "$(allow '"dynamodb:ListStreams"' "$deliveries/stream/*")" \
-  "$(allow '"dynamodb:UpdateItem"' "$(arn dynamodb "table/$name-jobs")")" \
+  "$(allow '["dynamodb:UpdateItem","dynamodb:GetItem"]' "$jobs")" \
+  "$(allow '"dynamodb:Scan"' "$jobs/index/watched")" \
   "$(allow '["s3:PutObject","s3:GetObject","s3:AbortMultipartUpload"]' "arn:$partition:s3:::$bucket/*")" \
   "$(allow '"s3:ListBucket"' "arn:$partition:s3:::$bucket")" \
-  "$(allow '"secretsmanager:GetSecretValue"' "$api_key")" "${announce[@]}"
+  "$(allow '"secretsmanager:GetSecretValue"' "$api_key")" "${bound[@]}" "${announce[@]}"
 logs "$name-receiver"
 logs "$name-archiver"
 
@@ -146,13 +155,15 @@ deploy_function() {
   aws lambda wait function-updated-v2 --function-name "$name-$binary"
   said deployed "function $name-$binary"
 }
-deploy_function receiver 256 5 "DELIVERIES_TABLE=$name-deliveries,WEBHOOK_SECRET_ID=$signing"
-deploy_function archiver 512 900 "DELIVERIES_TABLE=$name-deliveries,JOBS_TABLE=$name-jobs,BUCKET=$bucket,GEMINI_API_KEY_SECRET_ID=$api_key"
-
+shared=DELIVERIES_TABLE=$name-deliveries${binding:+,BINDING_KEY_SECRET_ID=$binding}
+deploy_function receiver 256 5 "$shared,WEBHOOK_SECRET_ID=$signing,DYNAMIC_WEBHOOKS=${DYNAMIC_WEBHOOKS:-false}${JWT_AUDIENCE:+,JWT_AUDIENCE=$JWT_AUDIENCE}"
 unless_there "URL of $name-receiver" aws lambda get-function-url-config --function-name "$name-receiver" -- \
   aws lambda create-function-url-config --function-name "$name-receiver" --auth-type NONE
 permit "$name-receiver" public-url --action lambda:InvokeFunctionUrl --principal '*' --function-url-auth-type NONE
 permit "$name-receiver" public-invoke --action lambda:InvokeFunction --principal '*' --invoked-via-function-url
+url=$(aws lambda get-function-url-config --function-name "$name-receiver" --query FunctionUrl --output text)
+
+deploy_function archiver 512 900 "$shared,JOBS_TABLE=$name-jobs,BUCKET=$bucket,GEMINI_API_KEY_SECRET_ID=$api_key,EVENT_BUS=$bus,RECONCILE_BATCHES=true,WEBHOOK_URL=$url"
 
 mapping=$(aws lambda list-event-source-mappings --function-name "$name-archiver" --event-source-arn "$stream" \
   --query 'EventSourceMappings[0].UUID' --output text)
@@ -180,4 +191,4 @@ schedule() {
 schedule sweep "rate(5 minutes)"
 schedule reconcile "rate(1 hour)"
 
-said url "$(aws lambda get-function-url-config --function-name "$name-receiver" --query FunctionUrl --output text)"
+said url "$url"

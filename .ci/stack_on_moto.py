@@ -112,6 +112,8 @@ class Stack:
         assert len(alarms) == len(self.all("AWS::CloudWatch::Alarm")) == 12, alarms
         assert self.outputs["ReceiverUrl"].startswith("https://"), self.outputs
         count = len(set(self.kinds.values()))
+        if "ConsumerRole" in self.physical:
+            self.check_consumer()
         print(f"{self.name}: {len(self.kinds)} resources of {count} kinds, {len(self.outputs)} outputs")
 
     def check_tables(self):
@@ -154,6 +156,14 @@ class Stack:
             if "Input" in target
         ]
         assert sorted(targets) == ["reconcile", "sweep"], targets
+
+    def check_consumer(self):
+        """What is announced is routed by the job's own metadata."""
+        events = self.client("events")
+        patterns = [events.describe_rule(Name=rule.split("|")[-1]).get("EventPattern") for rule in self.all("AWS::Events::Rule")]
+        [pattern] = [json.loads(pattern) for pattern in patterns if pattern]
+        assert pattern["detail"] == {"user_metadata": {"job_group": ["example"]}}, pattern
+        assert pattern["detail-type"] == ["Gemini job ended"], pattern
 
     def receiver_environment(self):
         told = self.client("lambda").get_function_configuration(FunctionName=self.outputs["ReceiverFunctionName"])

@@ -13,6 +13,7 @@ mod bad_input;
 mod command_line;
 mod cost;
 mod crash;
+mod docs;
 mod doctor;
 mod events;
 mod fake_aws;

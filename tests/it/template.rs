@@ -9,6 +9,7 @@ use std::{
 };
 
 use gemhook::{
+    announce,
     config::{ArchiverSettings, ReceiverSettings},
     ledger::schema::{self, Index, Table},
     metrics,
@@ -267,6 +268,18 @@ fn the_stream_and_the_schedules_invoke_the_archiver_as_it_expects() {
     }
     let url = &resource(&template, "ReceiverFunction")["Properties"]["FunctionUrlConfig"]["AuthType"];
     assert_eq!(url, "NONE", "SAM makes the permissions of a public URL only where this is said literally");
+}
+
+#[test]
+fn the_example_consumer_hears_of_what_the_archiver_announces() {
+    let template = template();
+    let pattern =
+        resource(&template, "ConsumerFunction")["Properties"]["Events"]["Ended"]["Properties"]["Pattern"]
+            .clone();
+    assert_eq!(pattern["source"], json!([announce::SOURCE]));
+    assert_eq!(pattern["detail-type"], json!([announce::DETAIL_TYPE]));
+    let group = json!({schema::attr::USER_METADATA: {"job_group": [{"Ref": "ExampleJobGroup"}]}});
+    assert_eq!(pattern["detail"], group);
 }
 
 fn alarms(template: &Value) -> BTreeMap<String, Value> {

@@ -6,7 +6,7 @@ pub mod signed;
 
 use std::{fs, io::Read, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use reqwest::{Url, redirect::Policy};
 use serde_json::json;
@@ -18,10 +18,12 @@ use self::{
 use super::{
     local::Local,
     show::{print_json, print_line},
+    stack::{self, Stack},
 };
 use crate::{
+    aws,
     clock::{Clock, SystemClock},
-    secrets::Secret,
+    secrets::{PLACEHOLDER, Secret},
     webhook::SigningSecrets,
 };
 
@@ -34,10 +36,14 @@ pub struct Args {
     /// as a command
     #[arg(long, value_name = "FORM")]
     print: Option<Print>,
-    /// Where it goes [default: the running `gemhook dev`]
+    /// Where it goes [default: the stack, else the running `gemhook dev`]
     #[arg(long, value_name = "URL")]
     to: Option<Url>,
-    /// One or more signing secrets, newest first [default: WEBHOOK_SECRET, else the running `gemhook dev`'s]
+    /// The stack whose function URL and signing secret are used
+    #[arg(long, value_name = "NAME", conflicts_with = "local")]
+    stack: Option<String>,
+    /// One or more signing secrets, newest first [default: WEBHOOK_SECRET, else the stack's, else the
+    /// running `gemhook dev`'s]
     #[arg(long, value_name = "whsec_...")]
     secret: Option<String>,
     /// Sets a field, as in data.id=batches/b1; `:=` sets JSON instead of text. May be repeated
@@ -70,7 +76,7 @@ enum Print {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let local = args.local.or_running()?;
+    let (url, stored) = place(args.stack.as_deref(), &args.local).await?.unzip();
     let now = SystemClock.now();
     let timestamp = now.div_euclid(1000).saturating_sub(args.age);
     let body = match (&args.body, &args.event_type) {
@@ -79,20 +85,17 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         (None, None) => bail!("a TYPE or --body is needed"),
     };
     let given = args.secret.or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
-    let secret = given.or_else(|| local.as_ref().map(|at| Secret::new(&at.webhook_secret)));
-    let secret =
-        secret.context("no signing secret: give --secret, set WEBHOOK_SECRET or start `gemhook dev`")?;
+    let secret = given.or(stored);
+    let secret = secret.context(
+        "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`",
+    )?;
     let secrets =
         SigningSecrets::parse(secret.expose()).map_err(|why| anyhow::anyhow!("the signing secret {why}"))?;
     let id = args.id.unwrap_or_else(signed::fresh_id);
     let event = Signed::new(args.form, &secrets, id, timestamp, body);
 
-    let to = match (args.to, local) {
-        (Some(to), _) => Some(to),
-        (None, Some(local)) => Some(Url::parse(&local.webhook_url)?),
-        (None, None) => None,
-    };
-    let needed = "no address: give --to URL or start `gemhook dev`";
+    let to = args.to.or(url);
+    let needed = "no address: give --to URL, name a --stack or start `gemhook dev`";
     match args.print {
         Some(Print::Lambda) => print_line(&format!("{:#}", show::lambda(&event, to.as_ref(), now)))?,
         Some(Print::Http) => show::write(&show::http(&event, &to.context(needed)?))?,
@@ -100,6 +103,24 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         None => return send(event, to.context(needed)?).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where events go and what signs them, where a place is named or runs.
+async fn place(stack: Option<&str>, local: &Local) -> Result<Option<(Url, Secret)>> {
+    let Some(name) = stack else {
+        let at = local.or_running()?;
+        return at.map(|at| Ok((Url::parse(&at.webhook_url)?, Secret::new(at.webhook_secret)))).transpose();
+    };
+    let sdk = aws::config(aws::archiver_timeouts()).await;
+    let stack = Stack::read(&sdk, name).await?;
+    let id = stack.need(stack::WEBHOOK_SECRET)?;
+    let read = aws_sdk_secretsmanager::Client::new(&sdk).get_secret_value().secret_id(id).send().await;
+    let read = read.map_err(|error| anyhow!("cannot read the secret {id}: {}", aws::explain(&error)))?;
+    let secret = Secret::new(read.secret_string().unwrap_or_default().trim());
+    if secret.expose() == PLACEHOLDER {
+        bail!("the stack {name} has no signing secret yet: gemhook webhook create --stack {name}");
+    }
+    Ok(Some((Url::parse(stack.need(stack::WEBHOOK_URL)?)?, secret)))
 }
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>> {

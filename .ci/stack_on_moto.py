@@ -1,16 +1,22 @@
-"""Brings template.yaml up on moto's CloudFormation, twice in one account, and sends a signed event through the receiver.
+"""Brings template.yaml up on moto's CloudFormation, twice in one account, registers both at the API of `gemhook dev` as the
+README says, and sends a signed event through the receiver.
 
 The template is transformed by the SAM translator, as CloudFormation does it. moto would run a mapped function in Docker
-on every put; here what the stream hands over is only kept. Usage: stack_on_moto.py RECEIVER_BINARY
+on every put; here what the stream hands over is only kept. Usage: stack_on_moto.py RECEIVER_BINARY GEMHOOK_BINARY, with
+the AWS CLI on PATH.
 """
 
 import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
+import tempfile
+import time
 import zipfile
+from contextlib import contextmanager
 
 REGION = "eu-central-1"
 os.environ.update(
@@ -28,7 +34,6 @@ from moto.server import ThreadedMotoServer
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CODE = "code-of-the-stacks"
 HANDED_OVER = []
 
@@ -170,17 +175,46 @@ class Stack:
         return {name: str(value) for name, value in told["Environment"]["Variables"].items()}
 
 
-def check_receiver(binary, stack, endpoint):
+@contextmanager
+def gemini_api(gemhook):
+    """The variables that lead to the API of a local machine, while it runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [gemhook, "dev", "--json", "--port", "0", "--data", folder]
+        dev = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            at = json.loads(dev.stdout.readline())
+            yield {"GEMINI_BASE_URL": at["gemini_url"], "GEMINI_API_KEY": at["gemini_api_key"]}
+        finally:
+            dev.terminate()
+            dev.wait(timeout=30)
+
+
+def register_by_hand(_gemhook, stack, variables):
+    """The block of the README that does it with curl and the AWS CLI, as it stands there."""
+    with open("README.md", encoding="utf-8") as file:
+        [block] = [block for block in re.findall(r"```sh\n(.*?)```", file.read(), re.S) if "new_signing_secret" in block]
+    outputs = {name: stack.outputs[name] for name in ("ReceiverUrl", "SigningSecretArn")}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", block], env={**variables, **outputs}, check=True)
+
+
+def register_by_command(gemhook, stack, variables):
+    subprocess.run([gemhook, "webhook", "create", "--stack", stack.name], env=variables, check=True)
+    again = subprocess.run([gemhook, "webhook", "create", "--stack", stack.name], env=variables, capture_output=True)
+    assert again.returncode == 1 and b"registered already" in again.stderr, again
+
+
+def check_receiver(binary, stack, endpoint, register):
     """The receiver, with the very variables that the stack gives it."""
     with FakeRuntime(binary, stack.receiver_environment(), endpoint, REGION) as receiver:
         answer = receiver.invoke(url_event("GET"))
         assert answer["statusCode"] == 200, answer
-        event = url_event("POST", SECRET, "evt-stack-1", "batch.succeeded")
-        answer = receiver.invoke(event)
+        answer = receiver.invoke(url_event("POST", "whsec_" + "B" * 32, "evt-stack-1", "batch.succeeded"))
         assert answer["statusCode"] == 503, f"the secret still holds its placeholder: {answer}"
-        stack.client("secretsmanager").put_secret_value(
-            SecretId=stack.outputs["SigningSecretArn"], SecretString=SECRET
-        )
+        register(stack)
+        stored = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["SigningSecretArn"])
+        event = url_event("POST", stored["SecretString"], "evt-stack-1", "batch.succeeded")
+        # A value that was not there is asked for again after a moment.
+        time.sleep(3)
         for told in ("first", "duplicate"):
             answer = receiver.invoke(event)
             assert answer["statusCode"] == 200, (told, answer)
@@ -231,8 +265,13 @@ def main():
             stack.check()
         shared = set(first.outputs.values()) & set(second.outputs.values())
         assert shared <= {"default"}, f"both stacks own {shared}"
-        for stack in (first, second):
-            check_receiver(sys.argv[1], stack, endpoint)
+        with gemini_api(sys.argv[2]) as api:
+            variables = {**os.environ, "AWS_ENDPOINT_URL": endpoint, **api}
+            for stack, register in ((first, register_by_hand), (second, register_by_command)):
+                check_receiver(sys.argv[1], stack, endpoint, lambda stack: register(sys.argv[2], stack, variables))
+            listed = subprocess.run([sys.argv[2], "webhook", "list"], env=variables, capture_output=True, text=True, check=True)
+            urls = {stack.outputs["ReceiverUrl"] for stack in (first, second)}
+            assert all(url in listed.stdout for url in urls), listed.stdout
     finally:
         server.stop()
 

@@ -43,7 +43,7 @@ impl<'a> Source<'a> {
             length: download.length,
             content_type: content_type.to_owned(),
             origin: origin.chars().take(LONGEST_ORIGIN).collect(),
-            pieces: Box::pin(download.bytes()),
+            pieces: Box::pin(download.bytes().fuse()),
             rest: Bytes::new(),
             deadline,
         }
@@ -115,7 +115,7 @@ impl<'a> Source<'a> {
             length,
             content_type: content_type.to_owned(),
             origin: origin.to_owned(),
-            pieces: Box::pin(pieces),
+            pieces: Box::pin(pieces.fuse()),
             rest: Bytes::new(),
             deadline,
         }

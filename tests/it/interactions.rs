@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    rig::{HOUR, Make, MINUTE, Rig, event, noise, sha256},
+    rig::{HOUR, MINUTE, Make, Rig, event, noise, sha256},
     scripted::Answer,
     support::{TestMachine, end, number, text},
 };
@@ -66,10 +66,7 @@ async fn the_older_shape_is_read_too() {
 async fn a_long_text_is_cut_in_the_row_at_a_whole_character_and_whole_in_the_bucket() {
     let rig = Rig::start().await;
     let long = format!("x{}", "é".repeat(3000));
-    rig.api.says(
-        JOB,
-        [Answer::json(answer("completed", output(json!([{"type": "text", "text": long}]))))],
-    );
+    rig.api.says(JOB, [Answer::json(answer("completed", output(json!([{"type": "text", "text": long}]))))]);
     rig.take("msg_1", &event("interaction.completed", "v1_abc")).await;
     let job = rig.job(JOB).await.unwrap();
     assert_eq!((job["text"].as_str().unwrap(), &job["text_cut"]), (&long[..4095], &json!(true)));

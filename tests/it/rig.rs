@@ -13,6 +13,7 @@ use gemhook::{
     clock::{Clock, Millis, SharedClock},
     config::{ArchiverSettings, ReceiverSettings},
     dev::stores::{TableNames, create_tables},
+    ledger::Ledger,
     receiver::Receiver,
     worker::Pace,
 };
@@ -106,6 +107,16 @@ impl Rig {
         let settings = ArchiverSettings::read(&lookup).unwrap();
         let archiver = Archiver::new(settings, clients, clock, make.pace).unwrap();
         Self { test, api, hands, archiver, tables, receiver: Arc::new(receiver) }
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.archiver.worker().ledger
+    }
+
+    /// As if the row's time to live had come.
+    pub async fn forget(&self, id: &str) {
+        let delete = self.test.dynamodb().delete_item().table_name(&self.tables.deliveries);
+        delete.key("webhook_id", AttributeValue::S(id.to_owned())).send().await.unwrap();
     }
 
     pub fn now(&self) -> Millis {

@@ -57,7 +57,9 @@ async fn a_video_that_an_operation_holds_inline_is_decoded() {
     let rig = Rig::start().await;
     rig.api.says(
         OPERATION,
-        [done(json!({"generatedSamples": [{"video": {"encodedVideo": "AAECAwQ=", "encoding": "video/mp4"}}]}))],
+        [done(
+            json!({"generatedSamples": [{"video": {"encodedVideo": "AAECAwQ=", "encoding": "video/mp4"}}]}),
+        )],
     );
     assert_eq!(end(&rig.take("msg_1", &event("video.generated", OPERATION)).await), "done/archived");
     let job = rig.job(OPERATION).await.unwrap();
@@ -88,10 +90,7 @@ async fn a_failed_operation_ends_with_its_error() {
     rig.api.says(OPERATION, [Answer::json(failed)]);
     assert_eq!(end(&rig.take("msg_1", &event("video.generated", OPERATION)).await), "done/ended");
     let job = rig.job(OPERATION).await.unwrap();
-    assert_eq!(
-        (&job["state"], &job["error"]),
-        (&json!("failed"), &json!({"code": 3, "message": "blocked"}))
-    );
+    assert_eq!((&job["state"], &job["error"]), (&json!("failed"), &json!({"code": 3, "message": "blocked"})));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,9 @@ pub enum Trouble {
     /// The API knows no such job, or does not show it to us.
     #[error("{0}")]
     Absent(String),
+    /// The job is there and has ended, but an output of it is not, or not any more.
+    #[error("{0}")]
+    Expired(String),
     /// A job of somebody else's, told of under Google's signature.
     #[error("not our job: {0}")]
     Foreign(String),

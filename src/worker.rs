@@ -31,8 +31,9 @@ const ANNOUNCING: Duration = Duration::from_secs(12);
 /// How long an open job is followed.
 const WATCH: Duration = Duration::from_secs(7 * 86_400);
 
-/// How a row remembers that its job was looked for once.
+/// How a row remembers that its job, or an output of it, was looked for once.
 const ABSENT: &str = "not found at first look";
+const EXPIRED: &str = "no output at first look";
 
 /// How long troubles are waited out. The local machine is quicker.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +107,7 @@ impl Worker {
             Lease::Taken(row) => row,
         };
         let deadline = Instant::now() + until(self.clock.now(), end).saturating_sub(MARGIN);
-        let task = Task { row: &row, deadline };
+        let task = Task { row: &row, deadline, now: self.clock.now(), last_look: false };
         if row.outcome.is_some() {
             let (worked, why) = self.announce(&row).await?;
             tell(&row, worked, why.as_deref(), started);
@@ -139,12 +140,16 @@ impl Worker {
                     sleep(wait).await;
                     slept += wait;
                 }
-                Err(Trouble::Absent(why)) if has_waited(task.row) => {
+                Err(Trouble::Absent(_)) if has_waited(task.row, ABSENT) => {
                     self.archive.gemini.probe().await?;
                     return match self.archive.bring(task).await {
-                        Err(Trouble::Absent(_)) => self.missing(task, why).await,
+                        Err(Trouble::Absent(why)) => self.missing(task, why).await,
                         other => other,
                     };
+                }
+                Err(Trouble::Expired(_)) if has_waited(task.row, EXPIRED) => {
+                    self.archive.gemini.probe().await?;
+                    return self.archive.bring(Task { last_look: true, ..task }).await;
                 }
                 other => return other,
             }
@@ -172,11 +177,13 @@ impl Worker {
         };
         let worked = match report {
             Ok(Report::Ended { job, outcome }) => {
-                let committed = self.ledger.commit(row, outcome, &job, None).await?;
+                let missed = job.missed();
+                let committed = self.ledger.commit(row, outcome, &job, missed.as_deref()).await?;
                 if committed == Committed::Done && self.announcer.is_some() {
-                    return self.announce(&as_committed(row, outcome, &job.name, now)).await;
+                    let (worked, why) = self.announce(&as_committed(row, outcome, &job.name, now)).await?;
+                    return Ok((worked, why.or(missed)));
                 }
-                self.committed(committed, outcome)
+                return Ok((self.committed(committed, outcome), missed));
             }
             Ok(Report::Open(job)) => {
                 let committed = self.ledger.record_open(row, &job, now.saturating_add(millis(WATCH))).await?;
@@ -198,6 +205,7 @@ impl Worker {
                 fenced(fence, Worked::Ended(Outcome::Foreign))
             }
             Err(Trouble::Absent(why)) => wait(self.pace.absent, format!("{ABSENT}: {why}")).await?,
+            Err(Trouble::Expired(why)) => wait(self.pace.absent, format!("{EXPIRED}: {why}")).await?,
             Err(trouble @ Trouble::KeyRefused(_)) => {
                 metrics::key_refused();
                 wait(self.pace.key, trouble.to_string()).await?
@@ -261,8 +269,8 @@ fn as_committed(row: &Delivery, outcome: Outcome, job: &str, now: Millis) -> Del
 }
 
 /// A row that says so was put off since, so this look is the second.
-fn has_waited(row: &Delivery) -> bool {
-    row.last_error.as_deref().is_some_and(|last| last.starts_with(ABSENT))
+fn has_waited(row: &Delivery, for_what: &str) -> bool {
+    row.last_error.as_deref().is_some_and(|last| last.starts_with(for_what))
 }
 
 fn fenced(fence: Fence, held: Worked) -> Worked {
@@ -280,7 +288,7 @@ fn tell(row: &Delivery, worked: Worked, why: Option<&str>, started: Instant) {
         Worked::Failed => tracing::error!(webhook_id, event_type, job, attempt, ms, why, "failed"),
         Worked::Waiting => tracing::warn!(webhook_id, event_type, job, attempt, ms, why, "waiting"),
         Worked::Ended(outcome) => {
-            tracing::info!(webhook_id, event_type, job, attempt, ms, "{}", outcome.name());
+            tracing::info!(webhook_id, event_type, job, attempt, ms, why, "{}", outcome.name());
         }
         other => tracing::info!(webhook_id, event_type, job, attempt, ms, "{other:?}"),
     }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{parts::Parts, source::Source, tally::Measure};
 use crate::{
+    gemini::{Document, Spilled},
     job::{Output, Summary},
     trouble::Trouble,
 };
@@ -32,14 +33,17 @@ pub struct Bucket {
 #[derive(Debug)]
 pub struct Archived {
     pub output: Output,
-    pub summary: Summary,
+    /// Of results in lines.
+    pub summary: Option<Summary>,
 }
 
 /// Which object, and for which job.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct At<'a> {
     pub key: &'a str,
     pub job: &'a str,
+    /// Whether it holds results in lines, which are counted.
+    pub lines: bool,
 }
 
 /// What a conditional write came to.
@@ -56,18 +60,19 @@ impl Bucket {
     /// Streams a source into an object that is not there yet. Nothing is visible before all of it was checked.
     pub async fn store(
         &self,
-        place: Place<'_>,
-        mut source: Source,
+        at: At<'_>,
+        mut source: Source<'_>,
         deadline: Instant,
     ) -> Result<Archived, Trouble> {
-        let mut measure = Measure::default();
+        let mut measure = Measure::new(at.lines);
         let first = source.part(PART, &mut measure).await?;
         let written = if first.len() < PART {
             check_length(&source, &measure)?;
-            self.put(place, &source.content_type, first).await?
+            self.put(at, &source.content_type, first).await?
         } else {
-            let mut parts = Parts::begin(self, place, &source.content_type).await?;
-            let sent = send_all(&mut parts, first, &mut source, &mut measure).await;
+            let mut parts = Parts::begin(self, at, &source.content_type).await?;
+            let sending = send_all(&mut parts, first, &mut source, &mut measure);
+            let sent = timeout_at(deadline, sending).await.unwrap_or(Err(Trouble::OutOfTime));
             match sent {
                 Ok(()) => parts.complete(measure.bytes).await?,
                 Err(trouble) => {
@@ -79,11 +84,12 @@ impl Bucket {
         match written {
             Written::New => {
                 let (bytes, digest, summary) = measure.finish();
-                Ok(self.archived(place, bytes, &digest, summary, &source.content_type, &source.origin))
+                Ok(self.archived(at, bytes, &digest, summary, &source.content_type, &source.origin))
             }
-            Written::Occupied => self.adopt(place, source.length, deadline).await?.ok_or_else(|| {
-                Trouble::passing(format!("object {} was there and then it was not", place.key))
-            }),
+            Written::Occupied => self
+                .adopt(at, source.length, deadline)
+                .await?
+                .ok_or_else(|| Trouble::passing(format!("object {} was there and then it was not", at.key))),
         }
     }
 
@@ -91,43 +97,68 @@ impl Bucket {
     /// no object; one that is not this job's, or not as long as the source states, is a conflict.
     pub async fn adopt(
         &self,
-        place: Place<'_>,
+        at: At<'_>,
         stated: Option<u64>,
         deadline: Instant,
     ) -> Result<Option<Archived>, Trouble> {
-        let Some(head) = self.head(place.key).await? else { return Ok(None) };
-        if owner(&head) != Some(place.job) {
-            return Err(conflict(place, "it is not this job's"));
-        }
+        let Some(head) = self.ours(at).await? else { return Ok(None) };
         let length = head.content_length().and_then(|length| u64::try_from(length).ok());
         if stated.is_some() && stated != length {
-            return Err(conflict(place, "its length is not what the source states"));
+            return Err(conflict(at, "its length is not what the source states"));
         }
+        let mut measure = Measure::new(at.lines);
+        let take = |piece: Bytes| {
+            measure.take(&piece);
+            Ok(())
+        };
+        self.read(at, &head, deadline, take).await?;
+        let (bytes, digest, summary) = measure.finish();
+        let content_type = head.content_type().unwrap_or("application/octet-stream");
+        Ok(Some(self.archived(at, bytes, &digest, summary, content_type, "an earlier attempt")))
+    }
+
+    /// An answer that an earlier attempt stored.
+    pub async fn document(&self, at: At<'_>, deadline: Instant) -> Result<Option<Document>, Trouble> {
+        let Some(head) = self.ours(at).await? else { return Ok(None) };
+        let mut spilled = Spilled::default();
+        self.read(at, &head, deadline, |piece| spilled.append(&piece)).await?;
+        Ok(Some(Document::new(spilled)))
+    }
+
+    /// What is known of an object that is there already, which must be this job's.
+    async fn ours(&self, at: At<'_>) -> Result<Option<HeadObjectOutput>, Trouble> {
+        match self.head(at.key).await? {
+            Some(head) if owner(&head) != Some(at.job) => Err(conflict(at, "it is not this job's")),
+            head => Ok(head),
+        }
+    }
+
+    async fn read(
+        &self,
+        at: At<'_>,
+        head: &HeadObjectOutput,
+        deadline: Instant,
+        mut each: impl FnMut(Bytes) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
         let doing = "read an object of an earlier attempt";
-        let mut object = self
-            .s3
-            .get_object()
-            .bucket(&self.name)
-            .key(place.key)
-            .send()
-            .await
-            .map_err(|error| failed(doing, &error))?;
-        let mut measure = Measure::default();
+        let get = self.s3.get_object().bucket(&self.name).key(at.key);
+        let mut object = get.send().await.map_err(|error| failed(doing, &error))?;
+        let mut read = 0;
         loop {
             match timeout_at(deadline, object.body.next()).await {
                 Ok(Some(piece)) => {
-                    measure.take(&piece.map_err(|error| Trouble::passing(format!("{doing}: {error}")))?);
+                    let piece = piece.map_err(|error| Trouble::passing(format!("{doing}: {error}")))?;
+                    read += piece.len() as u64;
+                    each(piece)?;
                 }
                 Ok(None) => break,
                 Err(_) => return Err(Trouble::OutOfTime),
             }
         }
-        if length.is_some_and(|length| length != measure.bytes) {
+        if head.content_length().is_some_and(|length| length.unsigned_abs() != read) {
             return Err(Trouble::passing(format!("{doing}: it was cut off")));
         }
-        let (bytes, digest, summary) = measure.finish();
-        let content_type = head.content_type().unwrap_or("application/octet-stream");
-        Ok(Some(self.archived(place, bytes, &digest, summary, content_type, "an earlier attempt")))
+        Ok(())
     }
 
     pub(super) async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Trouble> {
@@ -138,15 +169,15 @@ impl Bucket {
         }
     }
 
-    async fn put(&self, place: Place<'_>, content_type: &str, body: Bytes) -> Result<Written, Trouble> {
+    async fn put(&self, at: At<'_>, content_type: &str, body: Bytes) -> Result<Written, Trouble> {
         let put = self
             .s3
             .put_object()
             .bucket(&self.name)
-            .key(place.key)
+            .key(at.key)
             .if_none_match("*")
             .content_type(content_type)
-            .metadata(OWNER, place.job)
+            .metadata(OWNER, at.job)
             .checksum_sha256(BASE64_STANDARD.encode(Sha256::digest(&body)))
             .body(ByteStream::from(body));
         occupied(put.send().await, "store an object")
@@ -154,17 +185,17 @@ impl Bucket {
 
     fn archived(
         &self,
-        place: Place<'_>,
+        at: At<'_>,
         bytes: u64,
         digest: &[u8; 32],
-        summary: Summary,
+        summary: Option<Summary>,
         content_type: &str,
         origin: &str,
     ) -> Archived {
         let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let output = Output {
             bucket: self.name.clone(),
-            key: place.key.to_owned(),
+            key: at.key.to_owned(),
             bytes,
             content_type: content_type.to_owned(),
             sha256,
@@ -177,7 +208,7 @@ impl Bucket {
 async fn send_all(
     parts: &mut Parts<'_>,
     first: Bytes,
-    source: &mut Source,
+    source: &mut Source<'_>,
     measure: &mut Measure,
 ) -> Result<(), Trouble> {
     let mut part = first;
@@ -185,10 +216,11 @@ async fn send_all(
         parts.send(part).await?;
         part = source.part(PART, measure).await?;
     }
+    parts.land_all().await?;
     check_length(source, measure)
 }
 
-fn check_length(source: &Source, measure: &Measure) -> Result<(), Trouble> {
+fn check_length(source: &Source<'_>, measure: &Measure) -> Result<(), Trouble> {
     match source.length {
         Some(stated) if stated != measure.bytes => {
             Err(Trouble::passing(format!("the output was cut off after {} of {stated} bytes", measure.bytes)))
@@ -201,9 +233,9 @@ pub(super) fn owner(head: &HeadObjectOutput) -> Option<&str> {
     head.metadata().and_then(|metadata| metadata.get(OWNER)).map(String::as_str)
 }
 
-fn conflict(place: Place<'_>, why: &str) -> Trouble {
+fn conflict(at: At<'_>, why: &str) -> Trouble {
     crate::metrics::conflict();
-    Trouble::Lasting(format!("conflict: object {} is there already and {why}", place.key))
+    Trouble::Lasting(format!("conflict: object {} is there already and {why}", at.key))
 }
 
 /// A refused `If-None-Match` is an answer, not an error.

@@ -3,10 +3,13 @@
 mod batch;
 mod bucket;
 mod interaction;
+mod output;
 mod parts;
 mod source;
 mod tally;
 mod video;
+
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -14,8 +17,9 @@ use tokio::time::Instant;
 pub use bucket::Bucket;
 
 use crate::{
-    gemini::Gemini,
-    job::{EndedJob, OpenJob},
+    clock::{Millis, millis},
+    gemini::{Gemini, Name},
+    job::{EndedJob, JobKind, OpenJob},
     ledger::{Delivery, Outcome},
     secrets::SecretStore,
     trouble::Trouble,
@@ -33,6 +37,13 @@ pub enum Report {
     Nothing(&'static str),
 }
 
+/// A job that can be asked for.
+enum Job {
+    Batch(Name),
+    Video(Name),
+    Interaction(Name),
+}
+
 pub struct Archive {
     pub gemini: Gemini,
     pub bucket: Bucket,
@@ -40,22 +51,88 @@ pub struct Archive {
     pub binding: Option<SecretStore<BindingKey>>,
 }
 
+/// For so long after an event its outputs may still be on their way, and later they are lost.
+const SETTLING: Duration = Duration::from_secs(3600);
+
 /// A delivery's row and how long there is for it.
 #[derive(Clone, Copy)]
 pub struct Task<'a> {
     pub row: &'a Delivery,
     pub deadline: Instant,
+    pub now: Millis,
+    /// Whether an output that is not found is lost: it was looked for before, a while ago.
+    pub last_look: bool,
+}
+
+impl Task<'_> {
+    /// Whether what the event tells may not be there yet for whoever asks the API.
+    fn is_fresh(&self) -> bool {
+        self.now < self.row.received_at.saturating_add(millis(SETTLING))
+    }
+
+    /// A job that has ended, with what its event told of it.
+    fn ended(&self, name: &Name, kind: JobKind, state: &str) -> EndedJob {
+        let event = Event::parse(&self.row.body);
+        EndedJob {
+            event_time: self.row.event_time,
+            user_metadata: event.user_metadata,
+            error: told_error(&self.row.body),
+            ..EndedJob::new(name.as_str(), kind, state)
+        }
+    }
+
+    /// A job that goes on. The API is read eventually consistent: an end must not be used up as "still open".
+    fn open(&self, job: OpenJob) -> Result<Report, Trouble> {
+        if Event::parse(&self.row.body).tells_of_an_end() {
+            return Err(Trouble::passing(format!("the event tells of an end, but the job is {}", job.state)));
+        }
+        Ok(Report::Open(job))
+    }
+}
+
+/// The error that the event told, where the API keeps none.
+fn told_error(body: &[u8]) -> Option<Value> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    let data = event.get("data")?;
+    let told: Map<String, Value> = [("code", "error_code"), ("message", "error_message")]
+        .into_iter()
+        .filter_map(|(name, told)| Some((name.to_owned(), data.get(told)?.clone())))
+        .collect();
+    if told.is_empty() {
+        data.get("error").or_else(|| data.get("errors")).cloned()
+    } else {
+        Some(Value::Object(told))
+    }
 }
 
 impl Archive {
     /// Looks the job up, brings its outputs into the bucket and says what to commit. It can be run again at any
     /// point: objects are a function of the job.
     pub async fn bring(&self, task: Task<'_>) -> Result<Report, Trouble> {
-        match task.row.kind() {
-            EventKind::Batch => batch::bring(self, task).await,
-            EventKind::Interaction => Ok(interaction::bring()),
-            EventKind::Video => Ok(video::bring()),
-            EventKind::Unknown => Ok(Report::Nothing("not an event of a job")),
+        match self.job_of(task.row) {
+            Ok(Job::Batch(name)) => batch::bring(self, task, name).await,
+            Ok(Job::Video(name)) => video::bring(self, task, name).await,
+            Ok(Job::Interaction(name)) => interaction::bring(self, task, name).await,
+            Err(why) => Ok(Report::Nothing(why)),
+        }
+    }
+
+    /// The job that an event tells of, by a name that the API can be asked for.
+    fn job_of(&self, row: &Delivery) -> Result<Job, &'static str> {
+        let hint = row.job_hint.as_deref().ok_or("the event names no job");
+        match row.kind() {
+            EventKind::Batch => Name::batch(hint?).map(Job::Batch).ok_or("the event names no batch"),
+            EventKind::Interaction => {
+                Name::interaction(hint?).map(Job::Interaction).ok_or("the event names no interaction")
+            }
+            EventKind::Video => match Name::video(hint?) {
+                Some(name) if name.is_in("interactions") => Ok(Job::Interaction(name)),
+                Some(name) => Ok(Job::Video(name)),
+                None => {
+                    Err("the event does not name its operation in full, by which alone the API reads one")
+                }
+            },
+            EventKind::Unknown => Err("not an event of a job"),
         }
     }
 
@@ -78,9 +155,11 @@ impl Archive {
 
     /// What is left of a job that the API does not know any more: the objects of an earlier attempt, or nothing.
     pub async fn recover(&self, task: Task<'_>, why: &str) -> Result<Report, Trouble> {
-        match task.row.kind() {
-            EventKind::Batch => batch::recover(self, task, why).await,
-            _ => Ok(Report::Nothing("not an event of a job")),
+        match self.job_of(task.row) {
+            Ok(Job::Batch(name)) => batch::recover(self, task, name, why).await,
+            Ok(Job::Video(name)) => video::recover(self, task, name, why).await,
+            Ok(Job::Interaction(name)) => interaction::recover(self, task, name, why).await,
+            Err(why) => Ok(Report::Nothing(why)),
         }
     }
 }

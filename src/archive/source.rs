@@ -1,4 +1,4 @@
-//! Where an object's bytes come from: a file of the API, or the inline results of an answer made into lines.
+//! Where an object's bytes come from: a file of the API, or what stands in one of its answers.
 
 use std::pin::Pin;
 
@@ -13,74 +13,128 @@ use tokio::{
 
 use super::tally::Measure;
 use crate::{
-    gemini::{Batch, Download, InlineAt},
+    gemini::{Batch, Document, Download, InlineAt, Spot},
     trouble::Trouble,
 };
 
 /// Inline results are handed over in pieces of about this size.
 const PIECE: usize = 64 * 1024;
 
-pub struct Source {
+/// Of an address, as much as a row keeps.
+const LONGEST_ORIGIN: usize = 512;
+
+/// Takes what is read in a blocking place, piece by piece.
+type Each<'a> = &'a mut dyn FnMut(Bytes) -> Result<(), Trouble>;
+
+pub struct Source<'a> {
     /// The length that the other side states, held against what came.
     pub length: Option<u64>,
     pub content_type: String,
     /// In the API's own words.
     pub origin: String,
-    pieces: Pin<Box<dyn Stream<Item = Result<Bytes, Trouble>> + Send>>,
-    rest: BytesMut,
+    pieces: Pin<Box<dyn Stream<Item = Result<Bytes, Trouble>> + Send + 'a>>,
+    rest: Bytes,
     deadline: Instant,
 }
 
-impl Source {
-    pub fn file(download: Download, origin: &str, content_type: &str, deadline: Instant) -> Self {
+impl<'a> Source<'a> {
+    pub fn file(download: Download<'a>, origin: &str, content_type: &str, deadline: Instant) -> Self {
         Self {
             length: download.length,
             content_type: content_type.to_owned(),
-            origin: origin.to_owned(),
-            pieces: Box::pin(download.bytes()),
-            rest: BytesMut::new(),
+            origin: origin.chars().take(LONGEST_ORIGIN).collect(),
+            pieces: Box::pin(download.bytes().fuse()),
+            rest: Bytes::new(),
             deadline,
         }
     }
 
     /// The same lines that a responses file would hold, one for each inline result.
     pub fn inline(mut batch: Batch, at: InlineAt, deadline: Instant) -> Self {
-        let (sender, receiver) = mpsc::channel(4);
-        tokio::task::spawn_blocking(move || {
+        let lines = move |each: Each<'_>| {
             let mut piece = Vec::with_capacity(PIECE);
-            let walked = batch.walk_inline(at, |item| {
+            batch.walk_inline(at, |item| {
                 write_line(&mut piece, item);
                 if piece.len() < PIECE {
                     return Ok(());
                 }
-                let full = Bytes::from(std::mem::replace(&mut piece, Vec::with_capacity(PIECE)));
-                sender.blocking_send(Ok(full)).map_err(|_| Trouble::OutOfTime)
-            });
+                each(Bytes::from(std::mem::replace(&mut piece, Vec::with_capacity(PIECE))))
+            })?;
+            each(Bytes::from(piece))
+        };
+        Self::blocking(lines, None, "application/jsonl", "inlinedResponses", deadline)
+    }
+
+    /// An answer as it came.
+    pub fn document(document: &Document, deadline: Instant) -> Self {
+        let document = document.clone();
+        let copy = move |each: Each<'_>| document.copy(each);
+        Self::blocking(copy, None, "application/json", "the answer", deadline)
+    }
+
+    /// Texts of an answer: the pieces of a step one after the other, steps a line apart.
+    pub fn text(document: &Document, text: &[Vec<Spot>], deadline: Instant) -> Self {
+        let (document, text) = (document.clone(), text.to_vec());
+        let read = move |each: Each<'_>| read_text(&document, &text, each);
+        Self::blocking(read, None, "text/markdown; charset=utf-8", "the final text", deadline)
+    }
+
+    /// What an answer holds in base64.
+    pub fn decoded(
+        document: &Document,
+        spot: Spot,
+        length: u64,
+        content_type: &str,
+        deadline: Instant,
+    ) -> Self {
+        let document = document.clone();
+        let decode = move |each: Each<'_>| document.decoded(spot, each);
+        Self::blocking(decode, Some(length), content_type, "inline data", deadline)
+    }
+
+    /// What is read from an answer: in a place where that may block, and never faster than it is taken.
+    fn blocking(
+        read: impl FnOnce(Each<'_>) -> Result<(), Trouble> + Send + 'static,
+        length: Option<u64>,
+        content_type: &str,
+        origin: &str,
+        deadline: Instant,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::task::spawn_blocking(move || {
+            let mut each = |piece| sender.blocking_send(Ok(piece)).map_err(|_| Trouble::OutOfTime);
             // A reader that has gone away wants neither the rest nor the reason.
-            let _ = sender.blocking_send(walked.map(|()| Bytes::from(piece)));
+            if let Err(trouble) = read(&mut each) {
+                let _ = sender.blocking_send(Err(trouble));
+            }
         });
         let pieces = stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|piece| (piece, receiver))
         });
         Self {
-            length: None,
-            content_type: "application/jsonl".to_owned(),
-            origin: "inlinedResponses".to_owned(),
-            pieces: Box::pin(pieces),
-            rest: BytesMut::new(),
+            length,
+            content_type: content_type.to_owned(),
+            origin: origin.to_owned(),
+            pieces: Box::pin(pieces.fuse()),
+            rest: Bytes::new(),
             deadline,
         }
     }
 
     /// The next bytes, as many as asked for; fewer are the last.
     pub async fn part(&mut self, size: usize, measure: &mut Measure) -> Result<Bytes, Trouble> {
-        let mut part = std::mem::take(&mut self.rest);
+        // Never grown: a part that is on its way holds no more than it has.
+        let mut part = BytesMut::with_capacity(size);
         while part.len() < size {
-            let Some(piece) = self.next().await? else { break };
-            measure.take(&piece);
+            let mut piece = std::mem::take(&mut self.rest);
+            if piece.is_empty() {
+                let Some(next) = self.next().await? else { break };
+                measure.take(&next);
+                piece = next;
+            }
+            self.rest = piece.split_off(piece.len().min(size - part.len()));
             part.extend_from_slice(&piece);
         }
-        self.rest = part.split_off(part.len().min(size));
         Ok(part.freeze())
     }
 
@@ -91,6 +145,19 @@ impl Source {
             Err(_) => Err(Trouble::OutOfTime),
         }
     }
+}
+
+/// The texts, with an empty line between two steps.
+pub fn read_text(document: &Document, text: &[Vec<Spot>], each: Each<'_>) -> Result<(), Trouble> {
+    for (number, step) in text.iter().enumerate() {
+        if number > 0 {
+            each(Bytes::from_static(b"\n\n"))?;
+        }
+        for spot in step {
+            document.text(*spot, &mut *each)?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,8 @@
 //! Counts what passes by: bytes, digest and, for results in lines, what the requests came to.
 
 use bytes::Bytes;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::job::Summary;
@@ -10,28 +11,34 @@ use crate::job::Summary;
 const LONGEST_LINE: usize = 16 * 1024 * 1024;
 
 /// Everything known of an object once all its bytes have passed.
-#[derive(Default)]
 pub struct Measure {
     digest: Sha256,
     pub bytes: u64,
-    pub lines: Tally,
+    lines: Option<Tally>,
 }
 
 impl Measure {
+    /// Of results in lines, or of bytes that are not looked into.
+    pub fn new(lines: bool) -> Self {
+        Self { digest: Sha256::new(), bytes: 0, lines: lines.then(Tally::default) }
+    }
+
     pub fn take(&mut self, piece: &Bytes) {
         self.digest.update(piece);
         self.bytes += piece.len() as u64;
-        self.lines.take(piece);
+        if let Some(lines) = &mut self.lines {
+            lines.take(piece);
+        }
     }
 
-    pub fn finish(self) -> (u64, [u8; 32], Summary) {
-        (self.bytes, self.digest.finalize().into(), self.lines.finish())
+    pub fn finish(self) -> (u64, [u8; 32], Option<Summary>) {
+        (self.bytes, self.digest.finalize().into(), self.lines.map(Tally::finish))
     }
 }
 
 /// Splits a stream into lines and adds them up.
 #[derive(Default)]
-pub struct Tally {
+struct Tally {
     summary: Summary,
     line: Vec<u8>,
     too_long: bool,
@@ -44,19 +51,32 @@ struct Line {
     status: Option<IgnoredAny>,
 }
 
+/// An embedding has no usage, but may have a count of its own.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Response {
+    usage_metadata: Option<Usage>,
     #[serde(default)]
-    usage_metadata: Usage,
+    token_count: Count,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Usage {
-    prompt_token_count: u64,
-    candidates_token_count: u64,
-    thoughts_token_count: u64,
+    prompt_token_count: Count,
+    candidates_token_count: Count,
+    thoughts_token_count: Count,
+}
+
+/// A number, or a number in a text, as the API writes its longer ones. Anything else counts for nothing.
+#[derive(Clone, Copy, Default)]
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Ok(Self(value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)))
+    }
 }
 
 impl Tally {
@@ -102,10 +122,11 @@ impl Tally {
 fn count(line: &[u8], sum: &mut Summary) {
     match serde_json::from_slice(line) {
         Ok(Line { response: Some(response), error: None, .. }) => {
-            let usage = response.usage_metadata;
-            let out = usage.candidates_token_count.saturating_add(usage.thoughts_token_count);
+            let usage = response.usage_metadata.unwrap_or_default();
+            let tokens_in = usage.prompt_token_count.0.max(response.token_count.0);
+            let out = usage.candidates_token_count.0.saturating_add(usage.thoughts_token_count.0);
             sum.succeeded += 1;
-            sum.tokens_in = sum.tokens_in.saturating_add(usage.prompt_token_count);
+            sum.tokens_in = sum.tokens_in.saturating_add(tokens_in);
             sum.tokens_out = sum.tokens_out.saturating_add(out);
         }
         Ok(Line { error: Some(_), .. } | Line { response: None, status: Some(_), .. }) => sum.failed += 1,
@@ -135,9 +156,13 @@ mod tests {
             r#"{"key":"c","status":{"code":3}}"#,
             "\nbroken {\n",
             r#"{"response":{"usageMetadata":{"promptTokenCount":1,"thoughtsTokenCount":2}}}"#,
+            "\n",
+            r#"{"key":"d","response":{"embedding":{"values":[0.5,-1e-3]},"tokenCount":"6"}}"#,
+            "\n",
+            r#"{"response":{"embedding":{"values":[]},"usageMetadata":null}}"#,
         );
         let want =
-            Summary { requests: 5, succeeded: 2, failed: 2, unreadable: 1, tokens_in: 4, tokens_out: 7 };
+            Summary { requests: 7, succeeded: 4, failed: 2, unreadable: 1, tokens_in: 10, tokens_out: 7 };
         for piece in [1, 2, 7, 64, 10_000] {
             assert_eq!(tally(text.as_bytes(), piece), want, "in pieces of {piece}");
         }

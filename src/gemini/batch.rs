@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{Name, Spilled};
+use super::{Name, Spilled, off_the_loop};
 use crate::trouble::Trouble;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,7 @@ struct Metadata {
     model: Option<String>,
     display_name: Option<String>,
     output: Option<Output>,
+    #[serde(alias = "webhook_config")]
     webhook_config: Option<WebhookConfig>,
 }
 
@@ -89,15 +90,14 @@ struct WebhookConfig {
 #[serde(rename_all = "camelCase")]
 struct Output {
     responses_file: Option<String>,
+    #[serde(alias = "inlinedEmbedContentResponses")]
     inlined_responses: Option<IgnoredAny>,
 }
 
 impl Batch {
     /// Parsing walks the whole answer, which may be long: off the event loop.
     pub(super) async fn read(spilled: Spilled) -> Result<Self, Trouble> {
-        tokio::task::spawn_blocking(move || Self::read_now(spilled))
-            .await
-            .map_err(|error| Trouble::passing(format!("read the batch: {error}")))?
+        off_the_loop(move || Self::read_now(spilled)).await
     }
 
     fn read_now(mut answer: Spilled) -> Result<Self, Trouble> {
@@ -132,9 +132,9 @@ impl Batch {
         at: InlineAt,
         mut each: impl FnMut(&RawValue) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
-        let path: &[&str] = match at {
-            InlineAt::Response => &["response", "inlinedResponses", "inlinedResponses"],
-            InlineAt::Metadata => &["metadata", "output", "inlinedResponses", "inlinedResponses"],
+        let path: &[&[&str]] = match at {
+            InlineAt::Response => &[&["response"], INLINED, &["inlinedResponses"]],
+            InlineAt::Metadata => &[&["metadata"], &["output"], INLINED, &["inlinedResponses"]],
         };
         let mut stopped = None;
         let mut reader = serde_json::Deserializer::from_reader(self.answer.read()?);
@@ -147,6 +147,9 @@ impl Batch {
         }
     }
 }
+
+/// Embeddings have a field of their own.
+const INLINED: &[&str] = &["inlinedResponses", "inlinedEmbedContentResponses"];
 
 /// The wire says `BATCH_STATE_`, the guide's samples `JOB_STATE_`.
 pub(super) fn word(state: &str) -> &str {
@@ -161,9 +164,9 @@ fn place(output: Option<&Output>, at: InlineAt) -> Option<BatchOutput> {
     }
 }
 
-/// Goes down a path of keys to a list, ignores all else, and hands over the list's items one by one.
+/// Goes down a path of keys, each in any of its spellings, to a list, ignores all else, and hands over the list's items one by one.
 struct Walk<'a, F> {
-    path: &'a [&'a str],
+    path: &'a [&'a [&'a str]],
     each: &'a mut F,
     stopped: &'a mut Option<Trouble>,
 }
@@ -188,7 +191,7 @@ impl<'de, F: FnMut(&RawValue) -> Result<(), Trouble>> Visitor<'de> for Walk<'_, 
             return Err(A::Error::custom("no list of results"));
         };
         while let Some(key) = map.next_key::<String>()? {
-            if key == *step {
+            if step.contains(&key.as_str()) {
                 map.next_value_seed(Walk { path: rest, each: self.each, stopped: self.stopped })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -255,6 +258,10 @@ mod tests {
             (
                 InlineAt::Metadata,
                 serde_json::json!({"metadata": {"output": {"inlinedResponses": {"inlinedResponses": items}}}}),
+            ),
+            (
+                InlineAt::Response,
+                serde_json::json!({"response": {"inlinedEmbedContentResponses": {"inlinedResponses": items}}}),
             ),
         ] {
             let mut batch = batch(&json);

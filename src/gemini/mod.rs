@@ -1,23 +1,29 @@
 //! The Gemini API, asked with our own key: what a job is, and the bytes of its output.
 //!
-//! The key goes to the configured host only: redirects are not followed.
+//! The key goes to the configured host only. Redirects are followed for downloads alone, by hand.
 
 mod batch;
 pub mod catalogue;
+mod document;
+mod download;
 mod fault;
+mod interaction;
 mod name;
+mod operation;
 mod spill;
 mod standing;
 mod switched_off;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
 use reqwest::{Response, Url, redirect::Policy};
 
 pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
+pub use document::{Document, Spot};
+pub use download::{Download, Place};
+pub use interaction::{Interaction, InteractionState, Media, MediaAt};
 pub use name::Name;
+pub use operation::Operation;
 pub use spill::Spilled;
 pub use standing::{Listed, Standing};
 pub use switched_off::Webhook;
@@ -42,19 +48,6 @@ pub struct Gemini {
     longest_answer: u64,
 }
 
-/// A file of the API while it is being read.
-pub struct Download {
-    pub length: Option<u64>,
-    pub content_type: Option<String>,
-    answer: Response,
-}
-
-impl Download {
-    pub fn bytes(self) -> impl Stream<Item = Result<Bytes, Trouble>> + Send + Unpin {
-        self.answer.bytes_stream().map(|piece| piece.map_err(|error| broken("read the output", &error)))
-    }
-}
-
 impl Gemini {
     pub fn new(base: Url, key: SecretStore<Secret>, longest_answer: u64) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
@@ -74,17 +67,18 @@ impl Gemini {
         Batch::read(spilled).await
     }
 
-    /// The content of a file, named as the API names it.
-    pub async fn download(&self, file: &Name) -> Result<Download, Trouble> {
-        let answer = self
-            .get("download the output", &format!("{}:download", file.path()), &[("alt", "media")])
-            .await?;
-        let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
-        Ok(Download {
-            length: answer.content_length(),
-            content_type: content_type.map(str::to_owned),
-            answer,
-        })
+    /// An interaction as the API shows it now. What is long stays in the spilled answer.
+    pub async fn interaction(&self, name: &Name) -> Result<Interaction, Trouble> {
+        let answer = self.get("read the interaction", &name.path(), &[("stream", "false")]).await?;
+        let spilled = Spilled::take(answer, self.longest_answer).await?;
+        off_the_loop(move || Interaction::read(Document::new(spilled))).await
+    }
+
+    /// The operation of a video as the API shows it now.
+    pub async fn operation(&self, name: &Name) -> Result<Operation, Trouble> {
+        let answer = self.get("read the operation", &name.path(), &[]).await?;
+        let spilled = Spilled::take(answer, self.longest_answer).await?;
+        off_the_loop(move || Operation::read(Document::new(spilled))).await
     }
 
     /// A call that must work with a good key: only then does "no such job" mean anything.
@@ -93,6 +87,10 @@ impl Gemini {
             Err(Trouble::Absent(why)) => Err(Trouble::KeyRefused(why)),
             answer => answer.map(|_| ()),
         }
+    }
+
+    async fn key(&self) -> Result<Arc<Secret>, Trouble> {
+        self.key.get().await.map_err(|error| Trouble::KeyRefused(error.to_string()))
     }
 
     fn url(&self, path: &str) -> Url {
@@ -104,9 +102,13 @@ impl Gemini {
     async fn get(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Response, Trouble> {
         let mut url = self.url(path);
         url.query_pairs_mut().extend_pairs(query);
-        let key = self.key.get().await.map_err(|error| Trouble::KeyRefused(error.to_string()))?;
-        let request = self.http.get(url).header("x-goog-api-key", key.expose());
-        let mut answer = request.send().await.map_err(|error| broken(doing, &error))?;
+        let request = self.http.get(url).header("x-goog-api-key", self.key().await?.expose());
+        let answer = request.send().await.map_err(|error| broken(doing, &error))?;
+        Self::accepted(doing, answer).await
+    }
+
+    /// An answer that is a success; of any other, what it means.
+    async fn accepted(doing: &str, mut answer: Response) -> Result<Response, Trouble> {
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -119,6 +121,14 @@ impl Gemini {
         }
         Err(fault::sort(doing, answer.status(), answer.headers(), &body))
     }
+}
+
+/// Walking a long answer blocks.
+pub async fn off_the_loop<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Trouble::passing(format!("read the answer: {error}")))?
 }
 
 fn broken(doing: &str, error: &reqwest::Error) -> Trouble {

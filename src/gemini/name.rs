@@ -30,6 +30,30 @@ impl Name {
         if id.contains('/') { None } else { Self::parse(&format!("batches/{id}")) }
     }
 
+    /// An interaction, with or without its collection.
+    pub fn interaction(hint: &str) -> Option<Self> {
+        let id = hint.strip_prefix("interactions/").unwrap_or(hint);
+        if id.contains('/') { None } else { Self::parse(&format!("interactions/{id}")) }
+    }
+
+    /// What makes a video: the operation of a model by its full name, or an interaction, whose ids begin with a
+    /// version. The API reads no operation by its bare id.
+    pub fn video(hint: &str) -> Option<Self> {
+        if hint.starts_with("interactions/") || (!hint.contains('/') && has_version(hint)) {
+            return Self::interaction(hint);
+        }
+        let is_operation = matches!(
+            hint.split('/').collect::<Vec<_>>().as_slice(),
+            ["models" | "tunedModels", _, "operations", _]
+        );
+        if is_operation { Self::parse(hint) } else { None }
+    }
+
+    /// Whether it is one in this collection.
+    pub fn is_in(&self, collection: &str) -> bool {
+        self.0.split('/').next() == Some(collection)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,6 +68,12 @@ impl Name {
             self.0.split('/').map(|segment| utf8_percent_encode(segment, PLAIN).to_string()).collect();
         segments.join("/")
     }
+}
+
+/// For example `v1_Chd...`.
+fn has_version(id: &str) -> bool {
+    let version = id.strip_prefix('v').and_then(|rest| rest.split_once('_')).map(|(version, _)| version);
+    version.is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl fmt::Display for Name {
@@ -65,6 +95,24 @@ mod tests {
             ("o08hk76gv328ihxcssjsgwt3g6omtfysxi46", "batches/o08hk76gv328ihxcssjsgwt3g6omtfysxi46"),
         ] {
             assert_eq!(Name::batch(hint).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn videos_are_made_by_operations_and_by_interactions() {
+        for (hint, name) in [
+            ("models/veo/operations/op1", Some("models/veo/operations/op1")),
+            ("interactions/x", Some("interactions/x")),
+            ("v1_ChdO..", Some("interactions/v1_ChdO..")),
+            ("op1", None),
+            ("operations/op1", None),
+            ("models/veo", None),
+            ("models/veo/operations/..", None),
+            ("interactions/a/b", None),
+            ("vx_1", None),
+            ("files/vid1", None),
+        ] {
+            assert_eq!(Name::video(hint).as_ref().map(Name::as_str), name, "{hint}");
         }
     }
 

@@ -6,6 +6,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{
     Gemini, Name, Spilled,
     batch::{BatchState, word},
+    interaction::InteractionState,
+    off_the_loop,
 };
 use crate::{clock::Millis, job::JobKind, trouble::Trouble};
 
@@ -93,22 +95,26 @@ impl Gemini {
     ) -> Result<T, Trouble> {
         let answer = self.get(doing, path, query).await?;
         let mut spilled = Spilled::take(answer, longest).await?;
-        // Off the event loop: an answer may be long.
-        let read = tokio::task::spawn_blocking(move || {
+        off_the_loop(move || {
             serde_json::from_reader(spilled.read()?)
                 .map_err(|error| Trouble::passing(format!("{doing}: unreadable answer: {error}")))
-        });
-        read.await.map_err(|error| Trouble::passing(format!("{doing}: {error}")))?
+        })
+        .await
     }
 }
 
 impl Job {
     fn has_ended(&self) -> bool {
         let state = self.metadata.as_ref().and_then(|metadata| metadata.state.as_deref());
-        let interaction = ["completed", "failed", "cancelled", "incomplete", "budget_exceeded"];
+        let has_ended = |status| {
+            matches!(
+                InteractionState::of(status),
+                InteractionState::Completed | InteractionState::EndedWithout
+            )
+        };
         self.done
             || state.is_some_and(|state| BatchState::of(word(state)) != BatchState::Open)
-            || self.status.as_deref().is_some_and(|status| interaction.contains(&status))
+            || self.status.as_deref().is_some_and(has_ended)
     }
 }
 

@@ -57,7 +57,7 @@ impl Gemini {
     /// Switches a webhook on again.
     pub async fn enable_webhook(&self, webhook: &Webhook) -> Result<(), Trouble> {
         let doing = "switch the webhook on";
-        let key = self.key.get().await.map_err(|error| Trouble::KeyRefused(error.to_string()))?;
+        let key = self.key().await?;
         let mut url = self.url(&format!("webhooks/{}", webhook.id));
         url.set_query(Some("update_mask=state"));
         let request = self.http.patch(url).header("x-goog-api-key", key.expose());

@@ -78,7 +78,10 @@ impl Ledger {
             .value(":model", bounded(job.model.as_ref()))
             .value(":display_name", bounded(job.display_name.as_ref()))
             .value(":outputs", (!job.outputs.is_empty()).then(|| attribute(&job.outputs)).flatten())
+            .value(":left", bounded((!job.left.is_empty()).then_some(&job.left)))
             .value(":summary", job.summary.as_ref().and_then(attribute))
+            .value(":text", job.text.as_ref().map(|text| AttributeValue::S(text.text.clone())))
+            .value(":text_cut", job.text.as_ref().filter(|text| text.cut).map(|_| AttributeValue::Bool(true)))
             .value(":error", bounded(job.error.as_ref()));
         let refused =
             self.transact(row, (transition, &delivery), (&job.name, &transitions::END_JOB, &ended)).await?;
@@ -102,7 +105,8 @@ impl Ledger {
             .number(":watch_until", watch_until)
             .text(":kind", job.kind.name())
             .text(":state", &job.state)
-            .value(":user_metadata", bounded(job.user_metadata.as_ref()));
+            .value(":user_metadata", bounded(job.user_metadata.as_ref()))
+            .value(":calls", bounded((!job.calls.is_empty()).then_some(&job.calls)));
         let refused = self
             .transact(row, (&transitions::END, &delivery), (&job.name, &transitions::OPEN_JOB, &open))
             .await?;

@@ -44,7 +44,14 @@ pub mod attr {
     pub const MODEL: &str = "model";
     pub const DISPLAY_NAME: &str = "display_name";
     pub const OUTPUTS: &str = "outputs";
+    /// Outputs that were not fetched, and why.
+    pub const LEFT: &str = "left";
     pub const SUMMARY: &str = "summary";
+    /// The final text, or its beginning, and whether there is more.
+    pub const TEXT: &str = "text";
+    pub const TEXT_CUT: &str = "text_cut";
+    /// The calls that an open interaction waits for.
+    pub const CALLS: &str = "calls";
     pub const ERROR: &str = "error";
 }
 

@@ -90,6 +90,7 @@ pub const COMMIT_TO_ANNOUNCE: Transition = Transition {
         Set(JOB_ID, ":job_id"),
         Zero(CRASHES),
         Set(GIVE_UP_AT, ":give_up_at"),
+        Maybe(LAST_ERROR, ":last_error"),
     ],
 };
 
@@ -182,8 +183,12 @@ pub const END_JOB: Transition = Transition {
         Maybe(MODEL, ":model"),
         Maybe(DISPLAY_NAME, ":display_name"),
         Maybe(OUTPUTS, ":outputs"),
+        Maybe(LEFT, ":left"),
         Maybe(SUMMARY, ":summary"),
+        Maybe(TEXT, ":text"),
+        Maybe(TEXT_CUT, ":text_cut"),
         Maybe(ERROR, ":error"),
+        Remove(CALLS),
         Remove(WATCH_UNTIL),
         Remove(LOOKS),
         Remove(LOOK_AT),
@@ -202,6 +207,7 @@ pub const OPEN_JOB: Transition = Transition {
         Set(WATCH_UNTIL, ":watch_until"),
         Union(DELIVERIES, ":told_by"),
         Maybe(USER_METADATA, ":user_metadata"),
+        Maybe(CALLS, ":calls"),
     ],
 };
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{TestMachine, text};
 
-fn fixtures() -> Vec<(String, Value)> {
+pub fn fixtures() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/events");
     let read = |path: &Path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());

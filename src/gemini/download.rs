@@ -1,0 +1,252 @@
+//! The bytes of an output, also across a broken connection and across redirects.
+//!
+//! An output is read only where the API's own host has it. The host may hand a download on to another one over
+//! https, which is never sent the key. What breaks off goes on by `Range` where the server shows that it is still
+//! the same content; where it does not, the attempt begins anew.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use reqwest::{
+    Response, StatusCode, Url,
+    header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LOCATION, RANGE},
+};
+use tokio::time::sleep;
+
+use super::{Gemini, Name, broken};
+use crate::trouble::Trouble;
+
+const REDIRECTS: usize = 4;
+
+/// Over a whole download. Each waits a little longer than the one before.
+const RESUMES: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the API has the bytes of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file of the API's, which is downloaded by its name whatever its address says.
+    File(Name),
+    Address(Url),
+}
+
+/// An output while it is being read.
+pub struct Download<'a> {
+    pub length: Option<u64>,
+    pub content_type: Option<String>,
+    gemini: &'a Gemini,
+    url: Url,
+    etag: Option<String>,
+    answer: Response,
+    read: u64,
+    resumes: u32,
+}
+
+impl Gemini {
+    /// Where an output is to be fetched, or why it is not.
+    pub fn place(&self, uri: &str) -> Result<Place, &'static str> {
+        if uri.starts_with("files/") {
+            return Name::parse(uri).map(Place::File).ok_or("it is no name of a file");
+        }
+        if uri.starts_with("gs://") {
+            return Err("it is in Google Cloud Storage, which an API key does not open");
+        }
+        let url = Url::parse(uri).map_err(|_| "it is no address")?;
+        if !self.is_own(&url) {
+            return Err("it is not on the API's own host");
+        }
+        let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
+        if let [.., "files", id] = segments.as_slice() {
+            let id = id.strip_suffix(":download").unwrap_or(id);
+            if let Some(name) = Name::parse(&format!("files/{id}")) {
+                return Ok(Place::File(name));
+            }
+        }
+        Ok(Place::Address(url))
+    }
+
+    /// The content of an output. Trouble is `Lasting` only where it leads to a place that nothing is fetched from.
+    pub async fn download(&self, place: &Place) -> Result<Download<'_>, Trouble> {
+        let url = match place {
+            Place::File(file) => {
+                let mut url = self.url(&format!("{}:download", file.path()));
+                url.set_query(Some("alt=media"));
+                url
+            }
+            Place::Address(url) => url.clone(),
+        };
+        let answer = self.follow(&url, HeaderMap::new()).await?;
+        Ok(Download {
+            length: answer.content_length(),
+            content_type: header(&answer, CONTENT_TYPE),
+            etag: strong_etag(&answer),
+            gemini: self,
+            url,
+            answer,
+            read: 0,
+            resumes: 0,
+        })
+    }
+
+    /// Same scheme, host and port, and nothing that names a user.
+    fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none()
+    }
+
+    /// Goes where the API's host sends us. Once it was another host, the key is not sent again.
+    async fn follow(&self, url: &Url, headers: HeaderMap) -> Result<Response, Trouble> {
+        let doing = "download the output";
+        let (mut url, mut trusted) = (url.clone(), true);
+        for _ in 0..=REDIRECTS {
+            trusted = trusted && self.is_own(&url);
+            let mut request = self.http.get(url.clone()).headers(headers.clone());
+            if trusted {
+                request = request.header("x-goog-api-key", self.key().await?.expose());
+            }
+            let answer = request.send().await.map_err(|error| broken(doing, &error))?;
+            if answer.status().is_redirection()
+                && let Some(to) = header(&answer, LOCATION)
+            {
+                let to = url.join(&to).map_err(|_| lasting("it is redirected to no address"))?;
+                if to.scheme() != "https" && to.scheme() != self.base.scheme() {
+                    return Err(lasting("it is redirected to an address without https"));
+                }
+                url = to;
+                continue;
+            }
+            return match Self::accepted(doing, answer).await {
+                Err(Trouble::KeyRefused(why)) if !trusted => Err(Trouble::Absent(why)),
+                answer => answer,
+            };
+        }
+        Err(lasting("it is redirected without an end"))
+    }
+}
+
+impl<'a> Download<'a> {
+    pub fn bytes(self) -> impl Stream<Item = Result<Bytes, Trouble>> + Send + 'a {
+        stream::try_unfold(self, |mut download| async move {
+            Ok(download.next().await?.map(|piece| (piece, download)))
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
+        loop {
+            let why = match self.answer.chunk().await {
+                Ok(Some(piece)) => {
+                    self.read += piece.len() as u64;
+                    return Ok(Some(piece));
+                }
+                Ok(None) if self.length.is_none_or(|length| length == self.read) => return Ok(None),
+                Ok(None) => self.cut_off(),
+                Err(error) => match broken("read the output", &error) {
+                    Trouble::Passing { why, .. } => why,
+                    other => return Err(other),
+                },
+            };
+            self.resume(why).await?;
+        }
+    }
+
+    /// Goes on where the bytes broke off, if it is certain that they are still the same ones.
+    async fn resume(&mut self, why: String) -> Result<(), Trouble> {
+        if self.length.is_none() {
+            return Err(Trouble::passing(why));
+        }
+        let mut headers = HeaderMap::new();
+        let range = format!("bytes={}-", self.read);
+        headers.extend(range.parse().ok().map(|range| (RANGE, range)));
+        headers.extend(self.etag.as_ref().and_then(|etag| Some((IF_RANGE, etag.parse().ok()?))));
+        while self.resumes < RESUMES {
+            self.resumes += 1;
+            sleep(PAUSE * self.resumes).await;
+            match self.gemini.follow(&self.url, headers.clone()).await {
+                Ok(answer) if self.continues(&answer) => {
+                    tracing::info!(at = self.read, why, "a broken download goes on");
+                    self.answer = answer;
+                    return Ok(());
+                }
+                Ok(_) => break,
+                Err(Trouble::Passing { after: None, .. }) => {}
+                Err(Trouble::Absent(gone)) => return Err(Trouble::passing(format!("{why}; then {gone}"))),
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Err(Trouble::passing(why))
+    }
+
+    fn continues(&self, answer: &Response) -> bool {
+        let Some(length) = self.length else { return false };
+        let range = format!("bytes {}-{}/{length}", self.read, length.saturating_sub(1));
+        answer.status() == StatusCode::PARTIAL_CONTENT
+            && header(answer, CONTENT_RANGE).as_deref() == Some(range.as_str())
+            && strong_etag(answer) == self.etag
+    }
+
+    fn cut_off(&self) -> String {
+        let stated = self.length.unwrap_or_default();
+        format!("read the output: it was cut off after {} of {stated} bytes", self.read)
+    }
+}
+
+fn header(answer: &Response, name: reqwest::header::HeaderName) -> Option<String> {
+    answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// A weak one does not promise the same bytes.
+fn strong_etag(answer: &Response) -> Option<String> {
+    header(answer, ETAG).filter(|etag| etag.starts_with('"'))
+}
+
+fn lasting(why: &str) -> Trouble {
+    Trouble::Lasting(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::{Secret, SecretSource, SecretStore};
+
+    fn gemini(base: &str) -> Gemini {
+        let config = aws_sdk_secretsmanager::Config::builder().behavior_version_latest().build();
+        let key = SecretStore::new(
+            SecretSource::Given(Secret::new("k")),
+            aws_sdk_secretsmanager::Client::from_conf(config),
+            |text| Ok(Secret::new(text)),
+        );
+        Gemini::new(base.parse().unwrap(), key, 1024).unwrap()
+    }
+
+    #[test]
+    fn outputs_are_fetched_from_the_apis_own_host_and_from_nowhere_else() {
+        let gemini = gemini("https://generativelanguage.googleapis.com");
+        let file = |id: &str| Ok(Place::File(Name::parse(&format!("files/{id}")).unwrap()));
+        for uri in [
+            "files/vid-1",
+            "https://generativelanguage.googleapis.com/v1beta/files/vid-1:download?alt=media",
+            "https://generativelanguage.googleapis.com/download/v1beta/files/vid-1:download?alt=media",
+            "https://generativelanguage.googleapis.com/v1/files/vid-1",
+            "https://generativelanguage.googleapis.com:443/v1/files/vid-1",
+        ] {
+            assert_eq!(gemini.place(uri), file("vid-1"), "{uri}");
+        }
+        let other = "https://generativelanguage.googleapis.com/v1beta/media/x?alt=media";
+        assert_eq!(gemini.place(other), Ok(Place::Address(other.parse().unwrap())));
+        for uri in [
+            "",
+            "gs://bucket/video.mp4",
+            "http://generativelanguage.googleapis.com/v1beta/files/a",
+            "https://generativelanguage.googleapis.com:444/v1beta/files/a",
+            "https://generativelanguage.googleapis.com.evil.example/v1beta/files/a",
+            "https://generativelanguage.googleapis.com@evil.example/v1beta/files/a",
+            "https://u:p@generativelanguage.googleapis.com/v1beta/files/a",
+            "file:///etc/passwd",
+            "//evil.example/x",
+            "files/../batches/b",
+            "data:video/mp4;base64,AA==",
+        ] {
+            assert!(gemini.place(uri).is_err(), "{uri}");
+        }
+    }
+}

@@ -210,7 +210,7 @@ async fn fault_40_what_an_attempt_left_complete_is_committed_by_the_next() {
     rig.put(KEY, JOB, format!("{LINE}{LINE}")).await;
     rig.later(2 * MINUTE);
     let row = rig.work("msg_1").await;
-    assert_eq!((end(&row).as_str(), number(&row, "crashes")), ("done/archived", 1));
+    assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 2));
     let job = rig.job(JOB).await.unwrap();
     rig.outputs(&job).await;
     assert_eq!((&job["summary"]["requests"], rig.api.asked_for(FILE).len()), (&json!(2), 0));
@@ -391,14 +391,17 @@ async fn fault_49_a_row_that_expired_early_is_new_again_and_its_job_is_not() {
     rig.take("msg_1", &told()).await;
     let job = rig.job(JOB).await;
     rig.forget("msg_1").await;
-    assert_eq!(end(&rig.take("msg_1", &told()).await), "done/repeated");
+    rig.deliver("msg_1", &told()).await;
+    // DynamoDB remembers the transaction of a row's first attempt for ten minutes, and a row lives longer than that.
+    let _ = rig.ledger().lease("msg_1", rig.now() + MINUTE).await.unwrap();
+    rig.later(2 * MINUTE);
+    assert_eq!(end(&rig.work("msg_1").await), "done/repeated");
     assert_eq!((rig.job(JOB).await, rig.test.objects().await.len()), (job, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_51_a_redrive_that_is_repeated_comes_to_the_same() {
-    let rig = Rig::start().await;
-    rig.api.says(JOB, [succeeded()]);
+    let rig = rig().await;
     rig.put(KEY, "batches/other", "x").await;
     assert_eq!(end(&rig.take("msg_1", &told()).await), "failed/");
     for _ in 0..3 {
@@ -406,6 +409,5 @@ async fn fault_51_a_redrive_that_is_repeated_comes_to_the_same() {
     }
     let row = rig.row("msg_1").await;
     assert_eq!((text(&row, "state"), number(&row, "attempt")), ("received", 1));
-    rig.api.says(FILE, [Answer::bytes(LINE)]);
     assert_eq!(end(&rig.work("msg_1").await), "failed/", "the conflict is still there");
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     events::fixtures,
-    rig::{Rig, sha256},
+    rig::{Rig, event, sha256},
     scripted::Answer,
     support::{end, text},
 };
@@ -130,5 +130,37 @@ fn check_job(name: &str, fixture: &Value, job: &Value, outcome: &str) {
     }
     if fixture["expect"]["kind"] == "batch" && outcome == "archived" {
         assert_eq!(job["outputs"][0]["sha256"], sha256(LINES.as_bytes()), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_are_kept_from_wherever_the_job_or_its_event_carries_them() {
+    let ours = json!({"job_group": "nightly"});
+    let batch = |config: Value| {
+        json!({"name": "batches/b", "done": true, "metadata":
+        {"state": "BATCH_STATE_FAILED", "webhookConfig": config}})
+    };
+    let bare = json!({"name": "batches/b", "done": true, "metadata": {"state": "BATCH_STATE_FAILED"}});
+    let snake = json!({"name": "batches/b", "done": true, "metadata":
+        {"state": "BATCH_STATE_FAILED", "webhook_config": {"user_metadata": ours}}});
+    let operation =
+        json!({"done": true, "error": {"code": 3}, "metadata": {"webhookConfig": {"userMetadata": ours}}});
+    let interaction = json!({"id": "v1_a", "status": "failed", "webhook_config": {"user_metadata": ours}});
+    for (kind, job, answer, in_event) in [
+        ("batch.failed", "batches/b", batch(json!({"userMetadata": ours})), false),
+        ("batch.failed", "batches/b", batch(json!({"user_metadata": ours})), false),
+        ("batch.failed", "batches/b", snake, false),
+        ("batch.failed", "batches/b", bare, true),
+        ("video.generated", "models/m/operations/o", operation, false),
+        ("interaction.failed", "interactions/v1_a", interaction, false),
+    ] {
+        let rig = Rig::start().await;
+        rig.api.says(job, [Answer::json(answer.clone())]);
+        let mut event = event(kind, job);
+        if in_event {
+            event["data"]["userMetadata"] = ours.clone();
+        }
+        assert_eq!(end(&rig.take("msg_1", &event).await), "done/ended", "{answer}");
+        assert_eq!(rig.job(job).await.unwrap()["user_metadata"], ours, "{answer}");
     }
 }

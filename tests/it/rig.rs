@@ -239,10 +239,11 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes that no two places of have in common.
+/// Bytes that do not repeat.
 pub fn noise(length: usize) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(7);
-    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(7).fill(&mut bytes);
+    bytes
 }
 
 /// An event as Gemini sends it.

@@ -44,7 +44,7 @@ fn ranges_asked(rig: &Rig) -> Vec<Option<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_of_any_length_arrive_as_they_are() {
     let part = 8 * 1024 * 1024;
-    for length in [0, 1, part - 1, part, part + 1, 3 * part, 45_000_001] {
+    for length in [0, 1, part - 1, part, part + 1, 3 * part, 30_000_001] {
         let rig = restarting().await;
         let content = noise(length);
         rig.api.says(FILE, [Answer::bytes(content.clone())]);
@@ -78,9 +78,9 @@ async fn a_broken_download_goes_on_where_it_broke_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_that_cannot_go_on_begins_anew_in_the_same_attempt() {
-    let content = noise(20_000_000);
+    let content = noise(11_000_000);
     let plain = Answer::bytes(content.clone());
-    let changed = noise(20_000_001);
+    let changed = noise(11_000_001);
     for (second, what) in [
         (plain.clone(), "no ranges"),
         (plain.clone().ranges().with("etag", "\"v2\""), "other content"),
@@ -88,7 +88,7 @@ async fn a_download_that_cannot_go_on_begins_anew_in_the_same_attempt() {
         (Answer::fault(404, "gone").with("etag", "\"v1\""), "nothing"),
     ] {
         let rig = restarting().await;
-        let first = plain.clone().with("etag", "\"v1\"").cut_after(12_000_000);
+        let first = plain.clone().with("etag", "\"v1\"").cut_after(9_000_000);
         rig.api.says(FILE, [first, second, plain.clone()]);
         let row = rig.take("msg_1", &event("batch.succeeded", JOB)).await;
         assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 1), "{what}");
@@ -196,4 +196,46 @@ async fn two_archivers_at_once_make_one_object() {
     ends.sort();
     assert_eq!(ends, ["done/archived", "done/repeated"]);
     archived_as(&rig, &content).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inline_results_become_lines_however_many_parts_they_fill() {
+    let rig = restarting().await;
+    let text = "x".repeat(3_000_000);
+    let results: Vec<Value> = (0..4)
+        .map(|number| json!({"metadata": {"key": number}, "response": {"text": text}}))
+        .chain([json!({"error": {"code": 3, "message": "bad request"}})])
+        .collect();
+    let inlined = json!({"inlinedResponses": {"inlinedResponses": results}});
+    let metadata = json!({"state": "JOB_STATE_PARTIALLY_SUCCEEDED", "output": inlined});
+    rig.api.says(JOB, [Answer::json(json!({"name": JOB, "done": true, "metadata": metadata}))]);
+    assert_eq!(end(&rig.take("msg_1", &event("batch.succeeded", JOB)).await), "done/archived");
+    let mut lines = String::new();
+    for number in 0..4 {
+        lines += &format!("{{\"key\":{number},\"response\":{{\"text\":\"{text}\"}}}}\n");
+    }
+    lines += "{\"error\":{\"code\":3,\"message\":\"bad request\"}}\n";
+    let job = archived_as(&rig, lines.as_bytes()).await;
+    assert_eq!((&job["summary"]["succeeded"], &job["summary"]["failed"]), (&json!(4), &json!(1)));
+    assert_eq!(job["state"], "JOB_STATE_PARTIALLY_SUCCEEDED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embeddings_are_results_too_from_a_file_and_inline() {
+    let line = json!({"key": "a", "response": {"embedding": {"values": [0.25]}, "tokenCount": "3"}});
+    let rig = restarting().await;
+    rig.api.says(FILE, [Answer::bytes(format!("{line}\n"))]);
+    let inline = restarting().await;
+    let embeddings = json!({"inlinedEmbedContentResponses": {"inlinedResponses": [line]}});
+    let answer = json!({"name": JOB, "done": true, "metadata": {"state": "BATCH_STATE_SUCCEEDED"}, "response": embeddings});
+    inline.api.says(JOB, [Answer::json(answer)]);
+    for rig in [rig, inline] {
+        assert_eq!(end(&rig.take("msg_1", &event("batch.succeeded", JOB)).await), "done/archived");
+        let job = archived_as(&rig, format!("{line}\n").as_bytes()).await;
+        let sum = &job["summary"];
+        assert_eq!(
+            (&sum["requests"], &sum["succeeded"], &sum["tokens_in"]),
+            (&json!(1), &json!(1), &json!(3))
+        );
+    }
 }

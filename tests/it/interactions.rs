@@ -210,6 +210,50 @@ async fn of_a_deleted_interaction_the_stored_answer_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_between_two_objects_is_followed_by_one_that_brings_the_rest() {
+    let rig = Rig::start().await;
+    let content =
+        json!([{"type": "text", "text": "all"}, {"type": "image", "data": "AAEC", "mime_type": "image/png"}]);
+    rig.api.says(JOB, [Answer::json(answer("completed", output(content)))]);
+    rig.deliver("msg_1", &event("interaction.completed", "v1_abc")).await;
+    let _ = rig.ledger().lease("msg_1", rig.now() + MINUTE).await.unwrap();
+    // An answer is not the same byte for byte each time it is asked for.
+    let earlier = "{\"id\":\"v1_abc\",\"status\":\"completed\"}";
+    rig.put("interactions/v1_abc/interaction.json", JOB, earlier).await;
+    rig.later(2 * MINUTE);
+    assert_eq!(end(&rig.work("msg_1").await), "done/archived");
+    let job = rig.job(JOB).await.unwrap();
+    let objects = rig.outputs(&job).await;
+    assert_eq!(job["outputs"].as_array().unwrap().len(), 3);
+    assert_eq!(objects["interactions/v1_abc/interaction.json"], earlier.as_bytes());
+    assert_eq!(objects["interactions/v1_abc/media/0.png"], [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_whose_event_never_came_are_archived_once_they_are_found() {
+    let rig = Rig::start().await;
+    let operation = "models/veo/operations/op1";
+    rig.api
+        .says(JOB, [Answer::json(answer("incomplete", output(json!([{"type": "text", "text": "half"}]))))]);
+    let video = json!({"encodedVideo": "AAEC"});
+    let done = json!({"done": true, "response": {"generateVideoResponse": {"generatedSamples": [{"video": video}]}}});
+    rig.api.says(operation, [Answer::json(done)]);
+    // Applications follow an interaction by the id that the API gave it.
+    for job in ["v1_abc", operation] {
+        let _ = rig.ledger().watch(job, rig.now() + HOUR).await.unwrap();
+    }
+    let mut found = rig.invoke(json!({"schedule": "reconcile"}), 15 * MINUTE).await;
+    found["entered"].as_array_mut().unwrap().sort_by_key(Value::to_string);
+    assert_eq!((&found["entered"], &found["troubles"]), (&json!([JOB, operation]), &json!([])));
+    assert_eq!(end(&rig.work(&format!("job~{JOB}")).await), "done/ended");
+    assert_eq!(end(&rig.work(&format!("job~{operation}")).await), "done/archived");
+    assert_eq!(rig.job(JOB).await.unwrap()["text"], "half");
+    let job = rig.job(operation).await.unwrap();
+    assert_eq!(rig.outputs(&job).await["videos/op1/0.mp4"], [0, 1, 2]);
+    assert_eq!(job.get("watch_until"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_beyond_the_limit_fails_with_the_setting_that_says_so() {
     let make = Make { settings: vec![("MAX_INLINE_BYTES", "10000".to_owned())], ..Make::default() };
     let rig = Rig::make(TestMachine::start().await, "limit", make).await;

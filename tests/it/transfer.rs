@@ -6,7 +6,7 @@ use gemhook::worker::Pace;
 use serde_json::{Value, json};
 
 use crate::{
-    rig::{Make, Rig, event, noise, sha256},
+    rig::{MINUTE, Make, Rig, event, noise, sha256},
     scripted::{Answer, Scripted},
     support::{TestMachine, end, number, text},
 };
@@ -128,6 +128,32 @@ async fn a_download_that_stalls_ends_with_its_invocation_and_another_one_goes_on
     let row = rig.work("msg_1").await;
     assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 2));
     archived_as(&rig, &content).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_in_the_middle_leaves_no_object_and_the_next_one_brings_it() {
+    let rig = Rig::start().await;
+    let content = noise(20_000_000);
+    rig.api.says(JOB, [succeeded()]);
+    let whole = Answer::bytes(content.clone());
+    rig.api.says(FILE, [whole.clone().stalls_after(12_000_000), whole]);
+    rig.deliver("msg_1", &event("batch.succeeded", JOB)).await;
+    let uploading = async {
+        while rig.open_uploads() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        row = rig.work("msg_1") => panic!("it did not stall: {row:?}"),
+        () = uploading => {}
+    }
+    assert!(rig.test.objects().await.is_empty());
+    assert_eq!(text(&rig.row("msg_1").await, "state"), "archiving");
+    rig.later(20 * MINUTE);
+    let row = rig.work("msg_1").await;
+    assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 2));
+    let job = rig.job(JOB).await.unwrap();
+    assert!(rig.outputs(&job).await[KEY] == content);
 }
 
 #[tokio::test(flavor = "multi_thread")]

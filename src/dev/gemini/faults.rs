@@ -32,7 +32,10 @@ pub enum Mishap {
     /// Every answer waits.
     Slow { wait: Seconds },
     /// 429, with the time after which to come again.
-    Throttled { wait: Option<Seconds> },
+    Throttled {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wait: Option<Seconds>,
+    },
     /// 503.
     Unavailable {},
     /// A download breaks off after so many bytes.
@@ -40,7 +43,10 @@ pub enum Mishap {
     /// A download is said to be that much longer than it is, or shorter if this is negative.
     WrongLength { by: i64 },
     /// A download is to be had from another host, which wants no key: by default from this one by its other name.
-    Redirected { to: Option<String> },
+    Redirected {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
     /// Ranges are not understood, so that a download begins anew.
     NoRanges {},
     /// A generated file is not there any more.

@@ -1,6 +1,6 @@
 //! The content of files: whole or a range of it, from the disk or made up, and with the faults that are in force.
 
-use std::{io, ops::Range, pin::Pin, sync::Arc};
+use std::{io, ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -28,6 +28,7 @@ use crate::dev::gemini::{
 pub(super) const REDIRECTED: &str = "/redirected/files/{id}";
 
 const CHUNK: usize = 64 * 1024;
+const TIME_TO_LEAVE: Duration = Duration::from_millis(100);
 
 type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
@@ -108,11 +109,9 @@ async fn send(
     let after = after.and_then(|after| u64::try_from(after).ok()).filter(|after| *after < length);
     let body =
         pieces(simulator, &file, sent.start..after.map_or(sent.end, |after| sent.start + after)).await?;
-    let body = match after {
-        Some(_) => {
-            Body::from_stream(body.chain(stream::iter([Err(io::ErrorKind::ConnectionAborted.into())])))
-        }
-        None => Body::from_stream(body),
+    let body = match (after, by) {
+        (None, None) => Body::from_stream(body),
+        (after, _) => Body::from_stream(body.chain(broken_off(after.is_some()))),
     };
     let mut answer = body.into_response();
     let headers = answer.headers_mut();
@@ -128,6 +127,15 @@ async fn send(
         *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(answer)
+}
+
+/// The end of an answer that is not what it was said to be. Whatever is not sent when a connection breaks is lost, so
+/// what came before is given the time to leave.
+fn broken_off(early: bool) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::once(async move {
+        tokio::time::sleep(TIME_TO_LEAVE).await;
+        if early { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(Bytes::new()) }
+    })
 }
 
 /// The one range that is asked for. A header that asks for anything else is as if it was not there.

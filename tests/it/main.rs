@@ -29,6 +29,8 @@ mod rig;
 mod samples;
 mod scripted;
 mod signatures;
+mod simulator_jobs;
+mod simulator_requests;
 mod support;
 mod template;
 mod transfer;

@@ -68,7 +68,7 @@ async function interactions(ai) {
 async function videos(ai) {
   let operation = await ai.models.generateVideos({
     model: "veo-3.1-generate-preview",
-    prompt: 'a cat, simulate: {"size": 500000}',
+    source: { prompt: 'a cat, simulate: {"size": 500000}' },
     config: { numberOfVideos: 2 },
   });
   operation = await until(() => ai.operations.getVideosOperation({ operation }), (it) => it.done);

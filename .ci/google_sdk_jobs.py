@@ -31,7 +31,8 @@ def raw(at, path):
 
 
 def batch_ended(client, name):
-    return until(lambda: client.batches.get(name=name), lambda job: job.state.name.split("_")[-1] not in ("PENDING", "RUNNING"))
+    open_states = ("JOB_STATE_PENDING", "JOB_STATE_RUNNING")
+    return until(lambda: client.batches.get(name=name), lambda job: job.state.name not in open_states)
 
 
 def interact(client, **asked):
@@ -62,7 +63,8 @@ def filmed_interaction(client, at):
 def painted_interaction(client, at):
     done = interact(client, model="gemini-image", input="a balloon", response_format={"type": "image"})
     check("image", (done.output_image.mime_type, done.output_text), ("image/png", "echo: a balloon"))
-    yield f"interactions/{done.id}", {f"interactions/{done.id}/interaction.json": raw(at, f"interactions/{done.id}")}
+    name = f"interactions/{done.id}"
+    yield name, {f"{name}/interaction.json": raw(at, name)}
 
 
 def function_call(client, at):
@@ -73,7 +75,8 @@ def function_call(client, at):
     }
     waiting = interact(client, model="gemini-flash", input="Boston", tools=[tool])
     call = waiting.steps[-1]
-    check("call", (waiting.status, call.name, call.arguments), ("requires_action", "get_weather", {"location": "Boston"}))
+    check("status", waiting.status, "requires_action")
+    check("call", (call.name, call.arguments), ("get_weather", {"location": "Boston"}))
     result = {"type": "function_result", "call_id": call.id, "name": call.name, "result": {"ok": True}}
     done = interact(client, model="gemini-flash", previous_interaction_id=waiting.id, input=[result])
     check("continued", done.output_text, 'echo: {"ok":true}')

@@ -42,22 +42,43 @@ pub(super) async fn by_name(
         return Err(Problem::not_found(format!("files/{name} is not simulated.")));
     };
     let file = find(&simulator, id, &uri).await?;
-    if file.content == Content::Uploaded {
-        return Err(Problem::invalid("Only generated files can be downloaded."));
-    }
     if parameters(&uri).get("alt").map(String::as_str) != Some("media") {
         return Err(Problem::invalid("A download needs alt=media."));
     }
+    answer(&simulator, file, &uri, &headers).await
+}
+
+/// SDKs take the id out of an address that begins with `https`, as those of the real API do. Ours begin with `http`,
+/// and are put whole where the id should be, their own parameters included.
+pub(super) async fn by_address(
+    State(simulator): Shared,
+    Path((_, address)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = address.rsplit_once("files/").map_or(address.as_str(), |(_, name)| name);
+    let id = name.split(':').next().unwrap_or_default();
+    let file = find(&simulator, id, &uri).await?;
+    answer(&simulator, file, &uri, &headers).await
+}
+
+/// The content itself, or where else it is to be had.
+async fn answer(
+    simulator: &Arc<Simulator>,
+    file: FileRecord,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let elsewhere = simulator.faults.strike(uri.path(), |mishap| match mishap {
         Mishap::Redirected { to } => Some(to.clone().unwrap_or_else(|| other_name(&simulator.base_url))),
         _ => None,
     });
     match elsewhere {
         Some(host) => {
-            let location = format!("{}{}", host.trim_end_matches('/'), REDIRECTED.replace("{id}", id));
+            let location = format!("{}{}", host.trim_end_matches('/'), REDIRECTED.replace("{id}", &file.id));
             Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
         }
-        None => send(&simulator, file, &uri, &headers).await,
+        None => send(simulator, file, uri, headers).await,
     }
 }
 
@@ -88,6 +109,9 @@ async fn send(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    if file.content == Content::Uploaded {
+        return Err(Problem::invalid("Only generated files can be downloaded."));
+    }
     let etag = format!("\"{}\"", file.id);
     let strike = |kind: fn(&Mishap) -> Option<i128>| simulator.faults.strike(uri.path(), kind);
     let no_ranges = strike(|mishap| (*mishap == Mishap::NoRanges {}).then_some(0)).is_some();

@@ -29,6 +29,7 @@ mod rig;
 mod samples;
 mod scripted;
 mod signatures;
+mod simulator_faults;
 mod simulator_jobs;
 mod simulator_requests;
 mod support;

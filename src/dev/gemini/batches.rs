@@ -6,14 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use tempfile::NamedTempFile;
 
 use super::{
     batch::{Batch, Input, Outcome, REQUESTS, RESPONSES},
-    deliveries::Deliveries,
     files::{Content, FileRecord, Files},
     job::{End, Job, NOT_FOUND},
     jobs::Jobs,
@@ -28,13 +26,8 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) async fn open(
-        folder: PathBuf,
-        finish_after: Duration,
-        files: Arc<Files>,
-        deliveries: Arc<Deliveries>,
-    ) -> anyhow::Result<Self> {
-        Ok(Self { jobs: Jobs::open(folder, finish_after, deliveries).await?, files })
+    pub(super) fn new(jobs: Jobs<Batch>, files: &Arc<Files>) -> Self {
+        Self { jobs, files: Arc::clone(files) }
     }
 
     /// The path of the inline responses: one JSON array.

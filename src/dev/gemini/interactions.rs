@@ -1,9 +1,8 @@
 //! The interactions: what a model or an agent was told, and what it says when its time has come.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
-    deliveries::Deliveries,
     files::Files,
     interaction::{Interaction, Outcome, Part},
     job::{End, Job},
@@ -16,13 +15,8 @@ pub(super) struct Interactions {
 }
 
 impl Interactions {
-    pub(super) async fn open(
-        folder: PathBuf,
-        finish_after: Duration,
-        files: Arc<Files>,
-        deliveries: Arc<Deliveries>,
-    ) -> anyhow::Result<Self> {
-        Ok(Self { jobs: Jobs::open(folder, finish_after, deliveries).await?, files })
+    pub(super) fn new(jobs: Jobs<Interaction>, files: &Arc<Files>) -> Self {
+        Self { jobs, files: Arc::clone(files) }
     }
 
     /// Whoever does not ask for the background waits for the end.

@@ -44,7 +44,7 @@ impl<K: Kind> Jobs<K> {
     pub(super) async fn open(
         folder: PathBuf,
         finish_after: Duration,
-        deliveries: Arc<Deliveries>,
+        deliveries: &Arc<Deliveries>,
     ) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder).await?;
         let loaded: Vec<Job<K>> = shelf.load().await?;
@@ -53,7 +53,7 @@ impl<K: Kind> Jobs<K> {
             entries: RwLock::default(),
             agenda: Agenda::default(),
             finish_after: millis(finish_after),
-            deliveries,
+            deliveries: Arc::clone(deliveries),
         };
         for job in loaded {
             jobs.owe(&job).await?;

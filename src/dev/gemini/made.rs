@@ -75,10 +75,13 @@ fn letters(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn piece(seed: u64, range: Range<u64>) -> Vec<u8> {
-    let skipped = (range.start % 8) as usize;
-    let length = range.end.saturating_sub(range.start) as usize;
     let words = range.start / 8..range.end.div_ceil(8);
-    words.flat_map(|at| word(seed, at).to_le_bytes()).skip(skipped).take(length).collect()
+    let mut bytes = Vec::with_capacity(words.clone().count() * 8);
+    for at in words {
+        bytes.extend_from_slice(&word(seed, at).to_le_bytes());
+    }
+    bytes.truncate((range.end - range.start / 8 * 8) as usize);
+    bytes.split_off(((range.start % 8) as usize).min(bytes.len()))
 }
 
 /// SplitMix64, whose numbers can be had in any order.

@@ -36,7 +36,7 @@ use tokio::sync::broadcast;
 
 use self::{
     batches::Batches, deliveries::Deliveries, faults::Faults, files::Files, interactions::Interactions,
-    uploads::Uploads, video::Videos, webhooks::Webhooks,
+    jobs::Jobs, uploads::Uploads, video::Videos, webhooks::Webhooks,
 };
 use crate::{
     clock::{Clock, Millis, SystemClock},
@@ -91,26 +91,21 @@ impl Simulator {
         .await?;
         let deliveries = Arc::new(deliveries);
         let after = settings.finish_after;
-        let parts = || (Arc::clone(&files), Arc::clone(&deliveries));
-        let (its_files, its_deliveries) = parts();
-        let batches = Batches::open(folder.join("batches"), after, its_files, its_deliveries).await?;
-        let (its_files, its_deliveries) = parts();
-        let interactions =
-            Interactions::open(folder.join("interactions"), after, its_files, its_deliveries).await?;
-        let (its_files, its_deliveries) = parts();
-        let videos = Videos::open(folder.join("videos"), after, its_files, its_deliveries).await?;
+        let batches = Jobs::open(folder.join("batches"), after, &deliveries).await?;
+        let interactions = Jobs::open(folder.join("interactions"), after, &deliveries).await?;
+        let videos = Jobs::open(folder.join("videos"), after, &deliveries).await?;
         Ok(Arc::new(Self {
             base_url: base_url.trim_end_matches('/').to_owned(),
             answer_delay: settings.answer_delay,
             legacy_outputs: settings.legacy_outputs,
             faults,
+            batches: Batches::new(batches, &files),
+            interactions: Interactions::new(interactions, &files),
+            videos: Videos::new(videos, &files),
             files,
             uploads,
             webhooks,
             deliveries,
-            batches,
-            interactions,
-            videos,
         }))
     }
 

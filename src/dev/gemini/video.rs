@@ -1,11 +1,10 @@
 //! The videos: operations of a model that end with files, or with a reason why there are none.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    deliveries::Deliveries,
     files::Files,
     job::{End, EventData, Failure, INVALID_ARGUMENT, Job, Kind},
     jobs::Jobs,
@@ -64,13 +63,8 @@ pub(super) struct Videos {
 }
 
 impl Videos {
-    pub(super) async fn open(
-        folder: PathBuf,
-        finish_after: Duration,
-        files: Arc<Files>,
-        deliveries: Arc<Deliveries>,
-    ) -> anyhow::Result<Self> {
-        Ok(Self { jobs: Jobs::open(folder, finish_after, deliveries).await?, files })
+    pub(super) fn new(jobs: Jobs<Video>, files: &Arc<Files>) -> Self {
+        Self { jobs, files: Arc::clone(files) }
     }
 
     pub(super) async fn run(&self) {

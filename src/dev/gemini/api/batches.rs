@@ -10,9 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
-use super::{Problem, Shared, check_uris, operation::Operation, parameters, read_json, see_through};
+use super::{Problem, Shared, changed, check_uris, operation::Operation, parameters, read_json, see_through};
 use crate::{
     clock::Millis,
     dev::gemini::{
@@ -161,26 +161,14 @@ pub(super) async fn call(
         return Err(Problem::not_found(format!("batches/{call} is not simulated.")));
     };
     let id = id.to_owned();
-    see_through(async move {
-        match simulator.batches.cancel(&id).await? {
-            true => Ok(Json(json!({}))),
-            false => Err(missing(&id)),
-        }
-    })
-    .await
+    see_through(async move { changed(simulator.batches.cancel(&id).await?, || missing(&id)) }).await
 }
 
 pub(super) async fn remove(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    see_through(async move {
-        match simulator.batches.jobs.remove(&id).await? {
-            true => Ok(Json(json!({}))),
-            false => Err(missing(&id)),
-        }
-    })
-    .await
+    see_through(async move { changed(simulator.batches.jobs.remove(&id).await?, || missing(&id)) }).await
 }
 
 fn missing(id: &str) -> Problem {

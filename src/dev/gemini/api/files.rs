@@ -7,9 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Problem, Shared, download, see_through};
+use super::{Problem, Shared, changed, download, see_through};
 use crate::{
     clock::Millis,
     dev::gemini::{
@@ -97,13 +97,7 @@ pub(super) async fn remove(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    see_through(async move {
-        match simulator.files.remove(&id).await? {
-            true => Ok(Json(json!({}))),
-            false => Err(missing(&id)),
-        }
-    })
-    .await
+    see_through(async move { changed(simulator.files.remove(&id).await?, || missing(&id)) }).await
 }
 
 fn missing(id: &str) -> Problem {

@@ -10,9 +10,9 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Problem, Shared, check_uris, interaction, parameters, read_json, see_through};
+use super::{Problem, Shared, changed, check_uris, interaction, parameters, read_json, see_through};
 use crate::dev::gemini::{
     Simulator,
     interaction::{Answerer, Function, Interaction, Media, Outcome},
@@ -164,13 +164,7 @@ pub(super) async fn remove(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    see_through(async move {
-        match simulator.interactions.jobs.remove(&id).await? {
-            true => Ok(Json(json!({}))),
-            false => Err(missing(&id)),
-        }
-    })
-    .await
+    see_through(async move { changed(simulator.interactions.jobs.remove(&id).await?, || missing(&id)) }).await
 }
 
 fn missing(id: &str) -> Problem {

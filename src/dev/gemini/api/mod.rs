@@ -15,7 +15,7 @@ mod webhooks;
 use std::{collections::HashMap, future::Future, sync::Arc};
 
 use axum::{
-    Router,
+    Json, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, Path, Query, Request, State, rejection::BytesRejection},
     http::Uri,
@@ -24,6 +24,7 @@ use axum::{
     routing::{get, post},
 };
 use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 
 use self::problem::Problem;
 use super::{Simulator, batch::Call, job::WebhookConfig};
@@ -58,6 +59,7 @@ pub(super) fn router(simulator: Arc<Simulator>) -> Router {
         .layer(from_fn(admit))
         .route(download::REDIRECTED, get(download::redirected))
         .route("/simulator/faults", get(faults::list).put(faults::replace))
+        .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(simulator)
 }
@@ -127,6 +129,11 @@ async fn see_through<T: Send + 'static>(
     change: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::spawn(change).await?
+}
+
+/// The empty answer, where there was something to change.
+fn changed(found: bool, missing: impl FnOnce() -> Problem) -> Result<Json<Value>, Problem> {
+    if found { Ok(Json(json!({}))) } else { Err(missing()) }
 }
 
 fn check_uris(config: &WebhookConfig) -> Result<(), Problem> {

@@ -206,6 +206,7 @@ async fn what_is_wrong_is_answered_in_one_shape() {
         ("GET", "/v1/interactions/none", None, 404, "NOT_FOUND"),
         ("POST", "/v1/interactions/none/cancel", None, 404, "NOT_FOUND"),
         ("DELETE", "/v1/interactions/none", None, 404, "NOT_FOUND"),
+        ("DELETE", "/simulator/faults", None, 404, "NOT_FOUND"),
         ("PUT", "/simulator/faults", Some(json!([{"fault": "gremlins"}])), 400, "INVALID_ARGUMENT"),
         ("POST", "/upload/v1/files?upload_id=none", None, 404, "NOT_FOUND"),
     ] {

@@ -60,6 +60,15 @@ async fn a_range_is_a_part_of_the_whole() {
     assert_eq!((answer.status().as_u16(), answer.headers().get("accept-ranges")), (200, None));
 }
 
+/// Recorded from the SDKs of Python and JavaScript: they know an address by `https` only.
+#[tokio::test]
+async fn an_sdk_that_takes_our_address_for_an_id_gets_the_file_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (running, path, whole) = start(&folder).await;
+    let asked = format!("/v1/files/{}{path}:download?alt=media", running.base_url);
+    assert!(running.request("GET", &asked).send().await.unwrap().bytes().await.unwrap() == whole);
+}
+
 #[tokio::test]
 async fn a_file_on_the_disk_has_ranges_too() {
     let folder = tempfile::tempdir().unwrap();

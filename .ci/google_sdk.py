@@ -1,5 +1,6 @@
 """Does with Google's SDK what a user of webhooks does, and looks at what arrives."""
 
+import contextlib
 import http.server
 import json
 import queue
@@ -91,17 +92,26 @@ def use(client):
         sys.exit("a deleted webhook is still there")
 
 
-def main(gemhook, folder):
-    command = [gemhook, "dev", "--json", "--port", "0", "--finish-after", "0.1", "--data", folder]
-    dev = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        at = json.loads(dev.stdout.readline())
-        use(genai.Client(api_key="any", http_options={"base_url": at["gemini_url"]}))
-    finally:
-        dev.terminate()
-        check("exit status", dev.wait(timeout=30), 0)
+@contextlib.contextmanager
+def dev(gemhook, *more):
+    """A running `gemhook dev`: its addresses."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [gemhook, "dev", "--json", "--port", "0", "--data", folder, *more]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            at = json.loads(process.stdout.readline())
+            # What it says from here on is for nobody, but must not fill the pipe.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            yield at
+        finally:
+            process.terminate()
+            check("exit status", process.wait(timeout=30), 0)
+
+
+def client_of(at):
+    return genai.Client(api_key="any", http_options={"base_url": at["gemini_url"]})
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        main(sys.argv[1], folder)
+    with dev(sys.argv[1], "--finish-after", "0.1") as at:
+        use(client_of(at))

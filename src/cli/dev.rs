@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use crate::dev::{
-    ADDRESSES, Addresses, Announced, Change, DEFAULT_PORT, Machine, Options, Ports, gemini::Settings, quick,
+    ADDRESSES, Addresses, Announced, Change, DEFAULT_PORT, Machine, Options, Ports,
+    gemini::{Fault, Settings},
+    quick,
 };
 
 #[derive(clap::Args)]
@@ -32,7 +34,7 @@ pub struct Args {
     /// and one for each job announced
     #[arg(long)]
     json: bool,
-    /// How long a simulated batch runs
+    /// How long a simulated job runs
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     finish_after: Duration,
     /// How many copies of each event are sent at once
@@ -41,6 +43,20 @@ pub struct Args {
     /// How long the simulated API takes to answer a question about a job
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     answer_delay: Duration,
+    /// What goes wrong with calls of the simulated API, downloads and events, as JSON: for example
+    /// [{"fault": "unavailable", "calls": 6, "on": "/batches"}]. GET and PUT /simulator/faults read and
+    /// change it while it runs
+    #[arg(long, value_name = "JSON", default_value = "[]", value_parser = faults)]
+    faults: Faults,
+    /// Simulated interactions show their results in `outputs`, as they did once, and not in `steps`
+    #[arg(long)]
+    legacy_outputs: bool,
+}
+
+type Faults = Vec<Fault>;
+
+fn faults(text: &str) -> Result<Faults, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -53,6 +69,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         finish_after: args.finish_after,
         copies: args.copies,
         answer_delay: args.answer_delay,
+        legacy_outputs: args.legacy_outputs,
+        faults: args.faults,
         ..Settings::default()
     };
     let ports = Ports::take(args.port).await?;
@@ -135,6 +153,10 @@ fn greet(out: &mut dyn Write, at: &Addresses) -> io::Result<()> {
         "aws key", at.aws_access_key_id, at.aws_secret_access_key, at.aws_region
     )?;
     writeln!(out, "\nGoogle's SDKs find it by GOOGLE_GEMINI_BASE_URL={}", at.gemini_url)?;
+    writeln!(
+        out,
+        "A prompt may say what comes of it, such as simulate: {{\"size\": 1000000}} or {{\"fail\": \"why\"}}"
+    )?;
     writeln!(out, "A delivery is shown when it has ended or has to wait:\n")
 }
 

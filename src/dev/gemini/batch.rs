@@ -1,25 +1,34 @@
-//! A batch as it is kept: what was asked for, and how it ended. Inputs and outputs lie in files of their own.
+//! What is particular to a batch. Its inputs and outputs lie in files of their own.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::rfc3339;
-use crate::clock::Millis;
+use super::{
+    job::{CANCELLED, DEADLINE_EXCEEDED, EventData, Failure, INTERNAL, Job, Kind},
+    wish::{Ending, Wish},
+};
+
+/// Data beside the record of an inline batch.
+pub(super) const REQUESTS: &str = "requests";
+pub(super) const RESPONSES: &str = "responses";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Batch {
-    pub id: String,
+    pub call: Call,
     /// With its prefix `models/`.
     pub model: String,
     pub display_name: Option<String>,
     pub input: Input,
     /// How many requests there are, unless the input cannot be read.
     pub requests: Option<u64>,
-    pub webhook: WebhookConfig,
-    /// Of the event that tells of the end. Chosen beforehand, so that no crash makes two of it.
-    pub webhook_id: String,
-    pub created: Millis,
-    pub end: Option<End>,
+    /// How the batch as a whole is to end, out of its display name.
+    pub wish: Wish,
+}
+
+/// What each request of the batch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Call {
+    GenerateContent,
+    EmbedContent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,41 +38,17 @@ pub(super) enum Input {
     Inline,
 }
 
-/// Where the job's own events go, and what they carry.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct WebhookConfig {
-    #[serde(default)]
-    pub uris: Vec<String>,
-    #[serde(default, alias = "userMetadata")]
-    pub user_metadata: Option<Map<String, Value>>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct End {
-    pub at: Millis,
-    pub outcome: Outcome,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Outcome {
     Succeeded { requests: u64, failed: u64 },
     Failed(Failure),
     Cancelled,
+    Expired,
 }
-
-/// An error in the words of `google.rpc.Status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Failure {
-    pub code: i32,
-    pub message: String,
-}
-
-pub(super) const INVALID_ARGUMENT: i32 = 3;
-pub(super) const NOT_FOUND: i32 = 5;
 
 impl Outcome {
     pub(super) fn failed(code: i32, message: impl Into<String>) -> Self {
-        Self::Failed(Failure { code, message: message.into() })
+        Self::Failed(Failure::new(code, message))
     }
 
     pub(super) fn succeeded(&self) -> bool {
@@ -75,19 +60,34 @@ impl Outcome {
             Self::Succeeded { .. } => "BATCH_STATE_SUCCEEDED",
             Self::Failed(_) => "BATCH_STATE_FAILED",
             Self::Cancelled => "BATCH_STATE_CANCELLED",
+            Self::Expired => "BATCH_STATE_EXPIRED",
         }
     }
 
-    pub(super) fn event_type(&self) -> &'static str {
+    /// What the API says instead of a response.
+    pub(super) fn error(&self) -> Option<Failure> {
         match self {
-            Self::Succeeded { .. } => "batch.succeeded",
-            Self::Failed(_) => "batch.failed",
-            Self::Cancelled => "batch.cancelled",
+            Self::Succeeded { .. } => None,
+            Self::Failed(failure) => Some(failure.clone()),
+            Self::Cancelled => Some(Failure::new(CANCELLED, "The batch was cancelled.")),
+            Self::Expired => Some(Failure::new(DEADLINE_EXCEEDED, "The batch has expired.")),
         }
     }
 }
 
 impl Batch {
+    /// The end that was wished for, whatever the requests are.
+    pub(super) fn wished(&self) -> Option<Outcome> {
+        match (&self.wish.fail, self.wish.state) {
+            (Some(why), _) => Some(Outcome::failed(INTERNAL, why)),
+            (None, Some(Ending::Expired)) => Some(Outcome::Expired),
+            (None, Some(Ending::Cancelled)) => Some(Outcome::Cancelled),
+            _ => None,
+        }
+    }
+}
+
+impl Job<Batch> {
     pub(super) fn name(&self) -> String {
         format!("batches/{}", self.id)
     }
@@ -96,58 +96,23 @@ impl Batch {
     pub(super) fn output_file(&self) -> String {
         format!("batch-{}", self.id)
     }
-
-    /// The event that tells of this end, the same whenever it is asked for.
-    pub(super) fn event<'a>(&'a self, end: &'a End) -> Event<'a> {
-        let file = end.outcome.succeeded() && self.input != Input::Inline;
-        let failure = match &end.outcome {
-            Outcome::Failed(failure) => Some(failure),
-            _ => None,
-        };
-        Event {
-            event_type: end.outcome.event_type(),
-            version: "v1",
-            timestamp: rfc3339(end.at),
-            data: EventData {
-                id: self.name(),
-                output_file_uri: file.then(|| format!("files/{}", self.output_file())),
-                error_code: failure.map(Failure::name),
-                error_message: failure.map(|failure| failure.message.as_str()),
-            },
-            user_metadata: self.webhook.user_metadata.as_ref(),
-        }
-    }
 }
 
-/// As sent. It says little: who wants more asks for the batch.
-#[derive(Serialize)]
-pub(super) struct Event<'a> {
-    #[serde(rename = "type")]
-    event_type: &'static str,
-    version: &'static str,
-    timestamp: String,
-    data: EventData<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_metadata: Option<&'a Map<String, Value>>,
-}
+impl Kind for Batch {
+    type Outcome = Outcome;
 
-#[derive(Serialize)]
-struct EventData<'a> {
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_file_uri: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_message: Option<&'a str>,
-}
+    const DATA: &'static [&'static str] = &[REQUESTS, RESPONSES];
 
-impl Failure {
-    fn name(&self) -> &'static str {
-        match self.code {
-            INVALID_ARGUMENT => "INVALID_ARGUMENT",
-            NOT_FOUND => "NOT_FOUND",
-            _ => "INTERNAL",
-        }
+    fn told(job: &Job<Self>, outcome: &Outcome) -> Option<(&'static str, EventData)> {
+        let data = EventData::of(job.name());
+        Some(match outcome {
+            Outcome::Succeeded { .. } if job.asked.input == Input::Inline => ("batch.succeeded", data),
+            Outcome::Succeeded { .. } => {
+                ("batch.succeeded", data.with_output(format!("files/{}", job.output_file())))
+            }
+            Outcome::Failed(failure) => ("batch.failed", data.with_failure(failure)),
+            Outcome::Cancelled => ("batch.cancelled", data),
+            Outcome::Expired => ("batch.expired", data),
+        })
     }
 }

@@ -17,7 +17,8 @@ use uuid::Uuid;
 use super::{
     Settings,
     agenda::Agenda,
-    batch::Batch,
+    faults::{Faults, Mishap},
+    job::Event,
     locked, now, rfc3339,
     store::Shelf,
     webhooks::{State, Webhooks},
@@ -81,6 +82,27 @@ enum Target {
 enum DeliveryEnd {
     Accepted,
     GivenUp,
+    /// By a fault, without an attempt.
+    Dropped,
+}
+
+/// What a fault makes of an event.
+#[derive(Clone, Copy)]
+enum Fate {
+    Sent,
+    Dropped,
+    Delayed(Duration),
+}
+
+impl Fate {
+    fn befall(self, mut delivery: Delivery) -> Delivery {
+        match self {
+            Self::Sent => {}
+            Self::Dropped => delivery.end = Some(DeliveryEnd::Dropped),
+            Self::Delayed(wait) => delivery.due = delivery.due.saturating_add(millis(wait)),
+        }
+        delivery
+    }
 }
 
 pub(super) struct Deliveries {
@@ -91,6 +113,7 @@ pub(super) struct Deliveries {
     webhook_url: String,
     secrets: SigningSecrets,
     webhooks: Arc<Webhooks>,
+    faults: Arc<Faults>,
     copies: u32,
     retries: Vec<Duration>,
     sent: broadcast::Sender<Sent>,
@@ -102,6 +125,7 @@ impl Deliveries {
         webhook_url: &str,
         secrets: SigningSecrets,
         webhooks: Arc<Webhooks>,
+        faults: Arc<Faults>,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder).await?;
@@ -125,6 +149,7 @@ impl Deliveries {
             webhook_url: webhook_url.to_owned(),
             secrets,
             webhooks,
+            faults,
             copies: settings.copies.max(1),
             retries: settings.retries.clone(),
             sent: broadcast::channel(1024).0,
@@ -135,13 +160,12 @@ impl Deliveries {
         self.sent.subscribe()
     }
 
-    /// Makes an ended batch's event owed. To call it again changes nothing, also after a crash: the names of
-    /// the deliveries follow from the batch, and a delivery's record stays when it has ended.
-    pub(super) async fn owe(&self, batch: &Batch) -> anyhow::Result<()> {
-        let Some(end) = &batch.end else { return Ok(()) };
-        let (id, event_type) = (&batch.webhook_id, end.outcome.event_type());
-        let place = |place: usize| if place == 0 { id.clone() } else { format!("{id}.{place}") };
-        let dynamic = batch.webhook.uris.iter().cloned().map(Target::Dynamic);
+    /// Makes the event of a job that has ended owed to `uris`, or else to whoever has subscribed to it. To call it
+    /// again changes nothing, also after a crash: the names of the deliveries follow from the id, and a delivery's
+    /// record stays when it has ended.
+    pub(super) async fn owe(&self, id: &str, uris: &[String], event: &Event<'_>) -> anyhow::Result<()> {
+        let place = |place: usize| if place == 0 { id.to_owned() } else { format!("{id}.{place}") };
+        let dynamic = uris.iter().cloned().map(Target::Dynamic);
         let mut targets: Vec<_> = dynamic.enumerate().map(|(at, target)| (place(at), target)).collect();
         if targets.is_empty() {
             // The built-in webhook's record is written last: once it is there, nobody who registers later is
@@ -149,17 +173,30 @@ impl Deliveries {
             if self.shelf.holds(id).await? {
                 return Ok(());
             }
-            let others = self.webhooks.subscribed(event_type).into_iter();
+            let others = self.webhooks.subscribed(event.event_type).into_iter();
             targets.extend(others.map(|other| (format!("{id}.{other}"), Target::Webhook(other))));
-            targets.push((id.clone(), Target::Registered));
+            targets.push((id.to_owned(), Target::Registered));
         }
-        let body = serde_json::to_string(&batch.event(end))?;
+        let body = serde_json::to_string(event)?;
+        let mut fate = None;
         for (name, target) in targets {
             if !self.shelf.holds(&name).await? {
-                self.add(name, id, event_type, &body, target).await?;
+                let fate = *fate.get_or_insert_with(|| self.fate(event.event_type));
+                let delivery = Delivery::new(name, id, event.event_type, &body, target);
+                self.add(fate.befall(delivery)).await?;
             }
         }
         Ok(())
+    }
+
+    /// What a fault makes of an event, the same for all who are told.
+    fn fate(&self, event_type: &str) -> Fate {
+        let fate = self.faults.strike(event_type, |mishap| match mishap {
+            Mishap::Dropped {} => Some(Fate::Dropped),
+            Mishap::Delayed { wait } => Some(Fate::Delayed(wait.0)),
+            _ => None,
+        });
+        fate.unwrap_or(Fate::Sent)
     }
 
     /// What a ping sends is not documented: an event without a job, in the ordinary envelope.
@@ -170,31 +207,16 @@ impl Deliveries {
             false => Target::Webhook(webhook.to_owned()),
         };
         let id = format!("msg_{}", Uuid::new_v4());
-        self.add(id.clone(), &id, "ping", &event.to_string(), target).await
+        self.add(Delivery::new(id.clone(), &id, "ping", &event.to_string(), target)).await
     }
 
-    async fn add(
-        &self,
-        name: String,
-        webhook_id: &str,
-        event_type: &str,
-        body: &str,
-        target: Target,
-    ) -> anyhow::Result<()> {
-        let delivery = Delivery {
-            name: name.clone(),
-            webhook_id: webhook_id.to_owned(),
-            event_type: event_type.to_owned(),
-            body: body.to_owned(),
-            target,
-            attempts: 0,
-            owed_since: now(),
-            due: now(),
-            end: None,
-        };
+    async fn add(&self, delivery: Delivery) -> anyhow::Result<()> {
+        let (name, due) = (delivery.name.clone(), delivery.due);
         self.shelf.write(&name, &delivery).await?;
-        locked(&self.owed).insert(name.clone(), delivery);
-        self.agenda.add(now(), &name);
+        if delivery.end.is_none() {
+            locked(&self.owed).insert(name.clone(), delivery);
+            self.agenda.add(due, &name);
+        }
         Ok(())
     }
 
@@ -289,6 +311,20 @@ impl Deliveries {
 }
 
 impl Delivery {
+    fn new(name: String, webhook_id: &str, event_type: &str, body: &str, target: Target) -> Self {
+        Self {
+            name,
+            webhook_id: webhook_id.to_owned(),
+            event_type: event_type.to_owned(),
+            body: body.to_owned(),
+            target,
+            attempts: 0,
+            owed_since: now(),
+            due: now(),
+            end: None,
+        }
+    }
+
     fn settle(&mut self, accepted: bool, now: Millis, retries: &[Duration]) {
         if accepted {
             self.end = Some(DeliveryEnd::Accepted);
@@ -308,17 +344,8 @@ mod tests {
     use super::*;
 
     fn waits(retries: &[Duration]) -> Vec<Millis> {
-        let mut delivery = Delivery {
-            name: "d".into(),
-            webhook_id: "d".into(),
-            event_type: "t".into(),
-            body: "{}".into(),
-            target: Target::Registered,
-            attempts: 0,
-            owed_since: 0,
-            due: 0,
-            end: None,
-        };
+        let delivery = Delivery::new("d".into(), "d", "t", "{}", Target::Registered);
+        let mut delivery = Delivery { owed_since: 0, due: 0, ..delivery };
         let mut waits = Vec::new();
         loop {
             delivery.attempts += 1;

@@ -1,4 +1,4 @@
-//! The files: their records in memory, their bytes on the disk and never anywhere else.
+//! The files: their records in memory, their bytes on the disk or made up, and never in memory.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    locked_for_reading, locked_for_writing,
+    locked_for_reading, locked_for_writing, now,
     store::{self, Shelf, blocking},
 };
 use crate::clock::Millis;
@@ -23,8 +23,18 @@ pub(super) struct FileRecord {
     pub mime_type: String,
     pub size_bytes: u64,
     pub created: Millis,
-    /// Whether a job wrote it. Only such a file can be downloaded.
-    pub generated: bool,
+    pub content: Content,
+}
+
+/// Where the bytes of a file come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Content {
+    /// A client sent them. Such a file cannot be downloaded.
+    Uploaded,
+    /// A job wrote them.
+    Written,
+    /// They are made up of the file's id whenever they are read.
+    MadeUp,
 }
 
 pub(super) struct Files {
@@ -57,6 +67,23 @@ impl Files {
     pub(super) async fn add(&self, file: FileRecord, from: PathBuf) -> anyhow::Result<()> {
         let to = self.data(&file.id);
         blocking(move || store::rename(&from, &to)).await?;
+        self.put(file).await
+    }
+
+    /// Makes a file that needs no data.
+    pub(super) async fn make_up(&self, id: String, mime_type: &str, size_bytes: u64) -> anyhow::Result<()> {
+        self.put(FileRecord {
+            id,
+            display_name: None,
+            mime_type: mime_type.to_owned(),
+            size_bytes,
+            created: now(),
+            content: Content::MadeUp,
+        })
+        .await
+    }
+
+    async fn put(&self, file: FileRecord) -> anyhow::Result<()> {
         self.shelf.write(&file.id, &file).await?;
         locked_for_writing(&self.records).insert(file.id.clone(), file);
         Ok(())

@@ -1,4 +1,4 @@
-//! A Gemini API for one machine: batches and files that behave like the real ones, results that are made up,
+//! A Gemini API for one machine: jobs and files that behave like the real ones, results that are made up,
 //! and signed events that are sent until they are accepted. All of it survives a crash.
 
 mod agenda;
@@ -7,13 +7,21 @@ mod batch;
 mod batches;
 mod deliveries;
 mod echo;
+mod faults;
 mod files;
+mod interaction;
+mod interactions;
+mod job;
+mod jobs;
+mod made;
 mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod video;
 mod webhooks;
+mod wish;
 mod work;
 
 use std::{
@@ -26,23 +34,34 @@ use std::{
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use tokio::sync::broadcast;
 
-use self::{batches::Batches, deliveries::Deliveries, files::Files, uploads::Uploads, webhooks::Webhooks};
+use self::{
+    batches::Batches, deliveries::Deliveries, faults::Faults, files::Files, interactions::Interactions,
+    jobs::Jobs, uploads::Uploads, video::Videos, webhooks::Webhooks,
+};
 use crate::{
     clock::{Clock, Millis, SystemClock},
     secrets::Secret,
     webhook::SigningSecrets,
 };
 
-pub use self::{deliveries::Sent, settings::Settings};
+pub use self::{
+    deliveries::Sent,
+    faults::{Fault, Gone, Mishap, Seconds},
+    settings::Settings,
+};
 
 pub struct Simulator {
     base_url: String,
     answer_delay: Duration,
+    legacy_outputs: bool,
+    faults: Arc<Faults>,
     files: Arc<Files>,
     uploads: Uploads,
     webhooks: Arc<Webhooks>,
     deliveries: Arc<Deliveries>,
     batches: Batches,
+    interactions: Interactions,
+    videos: Videos,
 }
 
 impl Simulator {
@@ -60,25 +79,33 @@ impl Simulator {
         let files = Arc::new(Files::open(folder.join("files")).await?);
         let uploads = Uploads::open(folder.join("uploads"), &files).await?;
         let webhooks = Arc::new(Webhooks::open(folder.join("webhooks"), webhook_url, secret).await?);
-        let deliveries = folder.join("deliveries");
-        let deliveries =
-            Deliveries::open(deliveries, webhook_url, secrets, Arc::clone(&webhooks), &settings).await?;
-        let deliveries = Arc::new(deliveries);
-        let batches = Batches::open(
-            folder.join("batches"),
-            settings.finish_after,
-            Arc::clone(&files),
-            Arc::clone(&deliveries),
+        let faults = Arc::new(Faults::new(settings.faults.clone()));
+        let deliveries = Deliveries::open(
+            folder.join("deliveries"),
+            webhook_url,
+            secrets,
+            Arc::clone(&webhooks),
+            Arc::clone(&faults),
+            &settings,
         )
         .await?;
+        let deliveries = Arc::new(deliveries);
+        let after = settings.finish_after;
+        let batches = Jobs::open(folder.join("batches"), after, &deliveries).await?;
+        let interactions = Jobs::open(folder.join("interactions"), after, &deliveries).await?;
+        let videos = Jobs::open(folder.join("videos"), after, &deliveries).await?;
         Ok(Arc::new(Self {
             base_url: base_url.trim_end_matches('/').to_owned(),
             answer_delay: settings.answer_delay,
+            legacy_outputs: settings.legacy_outputs,
+            faults,
+            batches: Batches::new(batches, &files),
+            interactions: Interactions::new(interactions, &files),
+            videos: Videos::new(videos, &files),
             files,
             uploads,
             webhooks,
             deliveries,
-            batches,
         }))
     }
 
@@ -86,14 +113,21 @@ impl Simulator {
         api::router(Arc::clone(self))
     }
 
-    /// Ends batches that are due and sends the events that are owed, until `shutdown` completes. What is under
+    /// Ends jobs that are due and sends the events that are owed, until `shutdown` completes. What is under
     /// way then is taken up again when the folder is next opened.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
             () = shutdown => {}
             () = self.batches.run() => {}
+            () = self.interactions.run() => {}
+            () = self.videos.run() => {}
             () = self.deliveries.run() => {}
         }
+    }
+
+    /// The faults that are in force from now on, instead of those that were.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        self.faults.set(faults);
     }
 
     /// Every attempt to deliver an event, as it is made.

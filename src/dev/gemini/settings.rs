@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
+use super::Fault;
+
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a batch runs before it ends.
+    /// How long a job runs before it ends.
     pub finish_after: Duration,
     /// How many copies of each event are sent at once.
     pub copies: u32,
-    /// How long every `GET` of a batch or a file waits before it answers.
+    /// How long every `GET` of a job or a file waits before it answers.
     pub answer_delay: Duration,
     /// The waits between attempts to deliver. The last one is repeated until a day has passed; without any,
     /// there is one attempt.
     pub retries: Vec<Duration>,
+    /// Whether interactions show `outputs`, as they did once, and not `steps`.
+    pub legacy_outputs: bool,
+    /// In force from the start.
+    pub faults: Vec<Fault>,
 }
 
 impl Default for Settings {
@@ -23,6 +29,8 @@ impl Default for Settings {
             copies: 1,
             answer_delay: Duration::ZERO,
             retries: seconds.map(Duration::from_secs).to_vec(),
+            legacy_outputs: false,
+            faults: Vec::new(),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{fs::OpenOptions, io::AsyncWriteExt};
 
 use super::{
-    files::{FileRecord, Files},
+    files::{Content, FileRecord, Files},
     locked, now, random_id,
     store::Shelf,
 };
@@ -125,7 +125,7 @@ impl Uploads {
             mime_type: upload.mime_type.clone(),
             size_bytes,
             created: now(),
-            generated: false,
+            content: Content::Uploaded,
         };
         files.add(file.clone(), self.shelf.data(&upload.id, PART)).await?;
         self.remove(upload).await?;

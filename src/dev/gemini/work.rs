@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::{
-    batch::{Failure, INVALID_ARGUMENT, Outcome},
+    batch::{Call, Outcome},
     echo,
+    job::{Failure, INVALID_ARGUMENT},
 };
 
 const LONGEST_LINE: u64 = 64 << 20;
@@ -29,6 +30,7 @@ pub(super) enum Form {
 
 pub(super) struct Work {
     pub batch_id: String,
+    pub call: Call,
     pub model: String,
     pub input: PathBuf,
     pub form: Form,
@@ -82,17 +84,17 @@ pub(super) fn run(work: &Work, stop: &AtomicBool) -> anyhow::Result<(Outcome, Op
 fn respond(work: &Work, number: u64, request: serde_json::Result<Map<String, Value>>) -> Map<String, Value> {
     let mut item = Map::new();
     let answer = request
-        .map_err(|_| Failure {
-            code: INVALID_ARGUMENT,
-            message: format!("line {number} is not a JSON object"),
-        })
+        .map_err(|_| Failure::invalid(format!("line {number} is not a JSON object")))
         .and_then(|mut request| {
             let label = if work.form == Form::Lines { "key" } else { "metadata" };
             if let Some(value) = request.remove(label) {
                 item.insert(label.into(), value);
             }
             let response_id = format!("{}-{number}", work.batch_id);
-            echo::answer(request.get("request"), &work.model, &response_id)
+            match work.call {
+                Call::GenerateContent => echo::answer(request.get("request"), &work.model, &response_id),
+                Call::EmbedContent => echo::embed(request.get("request")),
+            }
         });
     match answer {
         Ok(response) => item.insert("response".into(), response),
@@ -143,6 +145,7 @@ mod tests {
         std::fs::write(&input, text).unwrap();
         let work = Work {
             batch_id: "b".into(),
+            call: Call::GenerateContent,
             model: "models/m".into(),
             input,
             form,

@@ -1,4 +1,4 @@
-//! `batches` and `models/…:batchGenerateContent`.
+//! `batches`, and the calls of `models/…` that make them.
 
 use std::sync::Arc;
 
@@ -10,17 +10,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
-use uuid::Uuid;
+use serde_json::{Map, Value, value::RawValue};
 
-use super::{Problem, Shared, operation::Operation, parameters, read_json, see_through};
+use super::{Problem, Shared, changed, check_uris, operation::Operation, parameters, read_json, see_through};
 use crate::{
     clock::Millis,
     dev::gemini::{
         Simulator,
-        batch::{Batch, Input, WebhookConfig},
+        batch::{Batch, Call, Input},
+        job::{Job, WebhookConfig},
         now, random_id,
         store::blocking,
+        wish::{Ending, Wish},
         work,
     },
 };
@@ -57,27 +58,28 @@ struct InlinedRequests {
 }
 
 pub(super) async fn create(
-    State(simulator): Shared,
-    Path((_, call)): Path<(String, String)>,
+    simulator: Arc<Simulator>,
+    call: Call,
+    model: String,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let Some((model, "batchGenerateContent")) = call.rsplit_once(':') else {
-        return Err(Problem::not_found(format!("models/{call} is not simulated.")));
-    };
-    if model.is_empty() {
-        return Err(Problem::invalid("The model has no name."));
-    }
-    let model = format!("models/{model}");
     let request = read_json::<NewBatch>(body)?.batch;
     check_uris(&request.webhook_config)?;
     see_through(async move {
-        let batch = start(&simulator, model, request).await?;
-        Ok(Json(Operation::of(&batch, None, batch.created)).into_response())
+        let job = start(&simulator, call, model, request).await?;
+        Ok(Json(Operation::of(&job, None, job.created)).into_response())
     })
     .await
 }
 
-async fn start(simulator: &Arc<Simulator>, model: String, request: BatchRequest) -> Result<Batch, Problem> {
+async fn start(
+    simulator: &Arc<Simulator>,
+    call: Call,
+    model: String,
+    request: BatchRequest,
+) -> Result<Job<Batch>, Problem> {
+    let wished = request.display_name.as_deref().unwrap_or_default();
+    let wish = Wish::read_for(wished, &[Ending::Expired, Ending::Cancelled])?;
     let (input, count, requests) = match (request.input_config.file_name, request.input_config.requests) {
         (Some(name), None) => {
             let id = name.strip_prefix("files/").filter(|id| !id.is_empty());
@@ -99,29 +101,10 @@ async fn start(simulator: &Arc<Simulator>, model: String, request: BatchRequest)
         }
         _ => return Err(Problem::invalid("inputConfig must hold either fileName or requests.")),
     };
-    let batch = Batch {
-        id: random_id(36),
-        model,
-        display_name: request.display_name,
-        input,
-        requests: count,
-        webhook: request.webhook_config,
-        webhook_id: format!("msg_{}", Uuid::new_v4()),
-        created: now(),
-        end: None,
-    };
-    simulator.batches.create(batch.clone(), requests).await?;
-    Ok(batch)
-}
-
-fn check_uris(config: &WebhookConfig) -> Result<(), Problem> {
-    for uri in &config.uris {
-        let scheme = reqwest::Url::parse(uri).map(|url| url.scheme().to_owned());
-        if !scheme.is_ok_and(|scheme| ["http", "https"].contains(&scheme.as_str())) {
-            return Err(Problem::invalid(format!("webhookConfig.uris holds {uri:?}, which is no address.")));
-        }
-    }
-    Ok(())
+    let asked = Batch { call, model, display_name: request.display_name, input, requests: count, wish };
+    let job = Job::new(random_id(36), asked, request.webhook_config);
+    simulator.batches.create(job.clone(), requests).await?;
+    Ok(job)
 }
 
 pub(super) async fn read(
@@ -129,9 +112,9 @@ pub(super) async fn read(
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     tokio::time::sleep(simulator.answer_delay).await;
-    let batch = simulator.batches.get(&id).await.ok_or_else(|| missing(&id))?;
-    let responses = match (&batch.end, &batch.input) {
-        (Some(end), Input::Inline) if end.outcome.succeeded() => {
+    let batch = simulator.batches.jobs.get(&id).await.ok_or_else(|| missing(&id))?;
+    let responses = match (batch.outcome(), &batch.asked.input) {
+        (Some(outcome), Input::Inline) if outcome.succeeded() => {
             let text = tokio::fs::read_to_string(simulator.batches.responses(&id)).await?;
             Some(RawValue::from_string(text)?)
         }
@@ -150,7 +133,7 @@ pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Response,
         Some(token) => Some(read_token(token).ok_or_else(|| Problem::invalid("pageToken is not valid."))?),
         None => None,
     };
-    let (batches, more) = simulator.batches.list(after, size.min(LARGEST_PAGE)).await;
+    let (batches, more) = simulator.batches.jobs.list(after, size.min(LARGEST_PAGE)).await;
     let mut answer = Map::new();
     let now = now();
     if !batches.is_empty() {
@@ -178,26 +161,14 @@ pub(super) async fn call(
         return Err(Problem::not_found(format!("batches/{call} is not simulated.")));
     };
     let id = id.to_owned();
-    see_through(async move {
-        match simulator.batches.cancel(&id).await? {
-            true => Ok(Json(json!({}))),
-            false => Err(missing(&id)),
-        }
-    })
-    .await
+    see_through(async move { changed(simulator.batches.cancel(&id).await?, || missing(&id)) }).await
 }
 
 pub(super) async fn remove(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    see_through(async move {
-        match simulator.batches.remove(&id).await? {
-            true => Ok(Json(json!({}))),
-            false => Err(missing(&id)),
-        }
-    })
-    .await
+    see_through(async move { changed(simulator.batches.jobs.remove(&id).await?, || missing(&id)) }).await
 }
 
 fn missing(id: &str) -> Problem {

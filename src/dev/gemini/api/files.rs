@@ -1,37 +1,58 @@
-//! `files`: looked at, downloaded and deleted.
+//! `files`: looked at and deleted.
 
 use axum::{
     Json,
-    body::{Body, Bytes},
     extract::{Path, State},
-    http::{Uri, header},
+    http::{HeaderMap, Uri},
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::{fs::File, io::AsyncReadExt};
+use serde_json::Value;
 
-use super::{Problem, Shared, parameters, see_through};
+use super::{Problem, Shared, changed, download, see_through};
 use crate::{
     clock::Millis,
-    dev::gemini::{Simulator, files::FileRecord, rfc3339},
+    dev::gemini::{
+        Simulator,
+        faults::{Gone, Mishap},
+        files::{Content, FileRecord},
+        rfc3339,
+    },
 };
 
 const KEPT: Millis = 48 * 3600 * 1000;
-const CHUNK: usize = 64 * 1024;
 
 pub(super) async fn read(
     simulator: Shared,
     Path((version, name)): Path<(String, String)>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if name.contains(':') {
-        return download(simulator, Path((version, name)), uri).await;
+        return download::by_name(simulator, Path((version, name)), uri, headers).await;
     }
-    tokio::time::sleep(simulator.answer_delay).await;
-    let file = simulator.files.get(&name).ok_or_else(|| missing(&name))?;
+    let file = find(&simulator, &name, &uri).await?;
     Ok(Json(show(&simulator, &version, file)).into_response())
+}
+
+/// The file, unless a fault has it expired.
+pub(super) async fn find(simulator: &Simulator, id: &str, uri: &Uri) -> Result<FileRecord, Problem> {
+    tokio::time::sleep(simulator.answer_delay).await;
+    let file = simulator.files.get(id).ok_or_else(|| missing(id))?;
+    let gone = |mishap: &Mishap| match mishap {
+        Mishap::Expired { status } => Some(*status),
+        _ => None,
+    };
+    if file.content == Content::Uploaded {
+        return Ok(file);
+    }
+    match simulator.faults.strike(uri.path(), gone) {
+        Some(Gone::NotFound) => Err(missing(id)),
+        Some(Gone::Forbidden) => Err(Problem::forbidden(format!(
+            "You do not have permission to access the file files/{id} or it may not exist."
+        ))),
+        None => Ok(file),
+    }
 }
 
 /// A file as the API shows it.
@@ -54,6 +75,7 @@ pub(super) struct Shown {
 }
 
 pub(super) fn show(simulator: &Simulator, version: &str, file: FileRecord) -> Shown {
+    let generated = file.content != Content::Uploaded;
     let (base, name) = (&simulator.base_url, format!("files/{}", file.id));
     let download = || format!("{base}/download/{version}/{name}:download?alt=media");
     Shown {
@@ -64,54 +86,18 @@ pub(super) fn show(simulator: &Simulator, version: &str, file: FileRecord) -> Sh
         update_time: rfc3339(file.created),
         expiration_time: rfc3339(file.created.saturating_add(KEPT)),
         uri: format!("{base}/{version}/{name}"),
-        download_uri: file.generated.then(download),
+        download_uri: generated.then(download),
         state: "ACTIVE",
-        source: if file.generated { "GENERATED" } else { "UPLOADED" },
+        source: if generated { "GENERATED" } else { "UPLOADED" },
         name,
     }
-}
-
-pub(super) async fn download(
-    State(simulator): Shared,
-    Path((_, name)): Path<(String, String)>,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let Some((id, "download")) = name.rsplit_once(':') else {
-        return Err(Problem::not_found(format!("files/{name} is not simulated.")));
-    };
-    tokio::time::sleep(simulator.answer_delay).await;
-    let file = simulator.files.get(id).ok_or_else(|| missing(id))?;
-    if !file.generated {
-        return Err(Problem::invalid("Only generated files can be downloaded."));
-    }
-    if parameters(&uri).get("alt").map(String::as_str) != Some("media") {
-        return Err(Problem::invalid("A download needs alt=media."));
-    }
-    let data = File::open(simulator.files.data(id)).await?;
-    let length = data.metadata().await?.len();
-    let headers = [(header::CONTENT_TYPE, file.mime_type), (header::CONTENT_LENGTH, length.to_string())];
-    Ok((headers, stream_of(data)).into_response())
-}
-
-fn stream_of(data: File) -> Body {
-    Body::from_stream(stream::try_unfold(data, |mut data| async {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let read = (&mut data).take(CHUNK as u64).read_to_end(&mut chunk).await?;
-        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(chunk), data)))
-    }))
 }
 
 pub(super) async fn remove(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    see_through(async move {
-        match simulator.files.remove(&id).await? {
-            true => Ok(Json(json!({}))),
-            false => Err(missing(&id)),
-        }
-    })
-    .await
+    see_through(async move { changed(simulator.files.remove(&id).await?, || missing(&id)) }).await
 }
 
 fn missing(id: &str) -> Problem {

@@ -1,40 +1,51 @@
 //! The routes of the API. Every answer, also to what is unknown or malformed, has the shape that Google's have.
 
 mod batches;
+mod download;
+mod faults;
 mod files;
+mod interaction;
+mod interactions;
 mod operation;
 mod problem;
 mod upload;
+mod videos;
 mod webhooks;
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
 use axum::{
-    Router,
+    Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Query, Request, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, Path, Query, Request, State, rejection::BytesRejection},
     http::Uri,
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 
 use self::problem::Problem;
-use super::Simulator;
+use super::{Simulator, batch::Call, job::WebhookConfig};
 
 /// What the real API takes in one request; a file may be larger, its upload has no limit.
 const LONGEST_BODY: usize = 20 << 20;
 
-type Shared = axum::extract::State<Arc<Simulator>>;
+type Shared = State<Arc<Simulator>>;
 
 pub(super) fn router(simulator: Arc<Simulator>) -> Router {
     Router::new()
-        .route("/{version}/models/{call}", post(batches::create))
+        .route("/{version}/models/{call}", post(call_model))
+        .route("/{version}/models/{model}/operations/{id}", get(videos::read))
+        .route("/{version}/interactions", post(interactions::create))
+        .route("/{version}/interactions/{id}", get(interactions::read).delete(interactions::remove))
+        .route("/{version}/interactions/{id}/cancel", post(interactions::cancel))
         .route("/{version}/batches", get(batches::list))
         .route("/{version}/batches/{name}", get(batches::read).post(batches::call).delete(batches::remove))
         .route("/{version}/files/{name}", get(files::read).delete(files::remove))
-        .route("/download/{version}/files/{name}", get(files::download))
+        .route("/{version}/files/http:/{*address}", get(download::by_address))
+        .route("/download/{version}/files/{name}", get(download::by_name))
         .route("/upload/{version}/files", post(upload::receive).put(upload::receive))
         .route("/{version}/webhooks", get(webhooks::list).post(webhooks::create))
         .route(
@@ -44,9 +55,32 @@ pub(super) fn router(simulator: Arc<Simulator>) -> Router {
         .route("/{version}/webhooks/{name}/rotate_secret", post(webhooks::rotate_as_in_the_guide))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
+        .layer(from_fn_with_state(Arc::clone(&simulator), faults::strike))
         .layer(from_fn(admit))
+        .route(download::REDIRECTED, get(download::redirected))
+        .route("/simulator/faults", get(faults::list).put(faults::replace))
+        .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(simulator)
+}
+
+/// Whatever a model is asked for.
+async fn call_model(
+    State(simulator): Shared,
+    Path((_, call)): Path<(String, String)>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let (model, verb) = call.rsplit_once(':').unwrap_or((&call, ""));
+    if model.is_empty() {
+        return Err(Problem::invalid("The model has no name."));
+    }
+    let model = format!("models/{model}");
+    match verb {
+        "batchGenerateContent" => batches::create(simulator, Call::GenerateContent, model, body).await,
+        "asyncBatchEmbedContent" => batches::create(simulator, Call::EmbedContent, model, body).await,
+        "predictLongRunning" => videos::create(simulator, model, body).await,
+        _ => Err(Problem::not_found(format!("models/{call} is not simulated."))),
+    }
 }
 
 async fn unknown() -> Problem {
@@ -95,4 +129,19 @@ async fn see_through<T: Send + 'static>(
     change: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::spawn(change).await?
+}
+
+/// The empty answer, where there was something to change.
+fn changed(found: bool, missing: impl FnOnce() -> Problem) -> Result<Json<Value>, Problem> {
+    if found { Ok(Json(json!({}))) } else { Err(missing()) }
+}
+
+fn check_uris(config: &WebhookConfig) -> Result<(), Problem> {
+    for uri in &config.uris {
+        let scheme = reqwest::Url::parse(uri).map(|url| url.scheme().to_owned());
+        if !scheme.is_ok_and(|scheme| ["http", "https"].contains(&scheme.as_str())) {
+            return Err(Problem::invalid(format!("The webhook's uris hold {uri:?}, which is no address.")));
+        }
+    }
+    Ok(())
 }

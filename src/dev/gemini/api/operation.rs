@@ -6,16 +6,25 @@ use serde_json::value::RawValue;
 use crate::{
     clock::Millis,
     dev::gemini::{
-        batch::{Batch, Failure, Input, Outcome},
+        batch::{Batch, Call, Input, Outcome},
+        job::{Failure, Job},
         rfc3339,
     },
 };
 
-const BATCH: &str = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch";
-const OUTPUT: &str = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatchOutput";
-
-/// `google.rpc.Code` of what was cancelled.
-const CANCELLED: i32 = 1;
+/// The types of a batch and of its output.
+fn types(call: Call) -> (&'static str, &'static str) {
+    match call {
+        Call::GenerateContent => (
+            "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
+            "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatchOutput",
+        ),
+        Call::EmbedContent => (
+            "type.googleapis.com/google.ai.generativelanguage.v1main.EmbedContentBatch",
+            "type.googleapis.com/google.ai.generativelanguage.v1main.EmbedContentBatchOutput",
+        ),
+    }
+}
 
 #[derive(Serialize)]
 pub(super) struct Operation<'a> {
@@ -79,6 +88,9 @@ struct Output<'a> {
     responses_file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     inlined_responses: Option<InlinedResponses<'a>>,
+    /// Where the SDKs look for embeddings; the reference has them in the same place as other responses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inlined_embed_content_responses: Option<InlinedResponses<'a>>,
 }
 
 #[derive(Clone, Serialize)]
@@ -89,60 +101,60 @@ struct InlinedResponses<'a> {
 
 impl<'a> Operation<'a> {
     /// `responses` are those of an inline batch, where they are to be shown.
-    pub(super) fn of(batch: &'a Batch, responses: Option<&'a RawValue>, now: Millis) -> Self {
-        let outcome = batch.end.as_ref().map(|end| &end.outcome);
-        let succeeded = matches!(outcome, Some(Outcome::Succeeded { .. }));
-        let output = (succeeded && (batch.input != Input::Inline || responses.is_some())).then(|| Output {
-            kind: None,
-            responses_file: (batch.input != Input::Inline).then(|| format!("files/{}", batch.output_file())),
-            inlined_responses: responses.map(|responses| InlinedResponses { inlined_responses: responses }),
-        });
-        let state = match outcome {
-            Some(outcome) => outcome.state(),
-            None if now > batch.created => "BATCH_STATE_RUNNING",
-            None => "BATCH_STATE_PENDING",
+    pub(super) fn of(job: &'a Job<Batch>, responses: Option<&'a RawValue>, now: Millis) -> Self {
+        let (batch, outcome) = (&job.asked, job.outcome());
+        let succeeded = outcome.is_some_and(Outcome::succeeded);
+        let (kind, output_kind) = types(batch.call);
+        let file =
+            (succeeded && batch.input != Input::Inline).then(|| format!("files/{}", job.output_file()));
+        let inlined = responses.map(|responses| InlinedResponses { inlined_responses: responses });
+        let told = Output { responses_file: file, inlined_responses: inlined.clone(), ..Output::default() };
+        let shown = match batch.call {
+            Call::GenerateContent => told.clone(),
+            Call::EmbedContent => {
+                Output { inlined_responses: None, inlined_embed_content_responses: inlined, ..told.clone() }
+            }
         };
+        let has_output = told.responses_file.is_some() || told.inlined_responses.is_some();
         Self {
-            name: batch.name(),
+            name: job.name(),
             done: outcome.is_some(),
-            error: match outcome {
-                Some(Outcome::Failed(failure)) => Some(failure.clone()),
-                Some(Outcome::Cancelled) => {
-                    Some(Failure { code: CANCELLED, message: "The batch was cancelled.".into() })
-                }
-                _ => None,
-            },
-            response: succeeded.then(|| Output { kind: Some(OUTPUT), ..output.clone().unwrap_or_default() }),
+            error: outcome.and_then(Outcome::error),
+            response: succeeded.then_some(Output { kind: Some(output_kind), ..told }),
             metadata: Metadata {
-                kind: BATCH,
+                kind,
                 model: &batch.model,
                 display_name: batch.display_name.as_deref(),
-                create_time: rfc3339(batch.created),
-                end_time: batch.end.as_ref().map(|end| rfc3339(end.at)),
-                update_time: rfc3339(batch.end.as_ref().map_or(batch.created, |end| end.at)),
+                create_time: rfc3339(job.created),
+                end_time: job.end.as_ref().map(|end| rfc3339(end.at)),
+                update_time: rfc3339(job.updated()),
                 input_config: match &batch.input {
                     Input::File(id) => Some(InputConfig { file_name: format!("files/{id}") }),
                     Input::Inline => None,
                 },
-                batch_stats: stats(batch),
-                state,
-                name: batch.name(),
-                output,
+                batch_stats: stats(job),
+                state: match outcome {
+                    Some(outcome) => outcome.state(),
+                    None if now > job.created => "BATCH_STATE_RUNNING",
+                    None => "BATCH_STATE_PENDING",
+                },
+                name: job.name(),
+                output: has_output.then_some(shown),
             },
         }
     }
 }
 
-fn stats(batch: &Batch) -> Option<BatchStats> {
+fn stats(job: &Job<Batch>) -> Option<BatchStats> {
     let counted = |count: u64| (count > 0).then(|| count.to_string());
-    match batch.end.as_ref().map(|end| &end.outcome) {
+    match job.outcome() {
         Some(Outcome::Succeeded { requests, failed }) => Some(BatchStats {
             request_count: requests.to_string(),
             successful_request_count: counted(requests.saturating_sub(*failed)),
             failed_request_count: counted(*failed),
             pending_request_count: None,
         }),
-        _ => batch.requests.map(|requests| BatchStats {
+        _ => job.asked.requests.map(|requests| BatchStats {
             request_count: requests.to_string(),
             pending_request_count: counted(requests),
             ..BatchStats::default()

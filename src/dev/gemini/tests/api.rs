@@ -167,6 +167,9 @@ async fn what_is_wrong_is_answered_in_one_shape() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder).await;
     let create = "/v1/models/m:batchGenerateContent";
+    let film = "/v1/models/m:predictLongRunning";
+    let interact = "/v1/interactions";
+    let waited_for = json!({"model": "m", "input": "hi", "webhook_config": {"uris": []}});
     let no_address = json!({"batch": {
         "inputConfig": {"fileName": "files/a"},
         "webhookConfig": {"uris": ["nonsense"]},
@@ -186,6 +189,25 @@ async fn what_is_wrong_is_answered_in_one_shape() {
         ("POST", create, None, 400, "INVALID_ARGUMENT"),
         ("POST", create, Some(json!({"batch": {"inputConfig": {}}})), 400, "INVALID_ARGUMENT"),
         ("POST", create, Some(no_address), 400, "INVALID_ARGUMENT"),
+        ("POST", "/v1/models/:batchGenerateContent", Some(json!({})), 400, "INVALID_ARGUMENT"),
+        ("POST", film, Some(json!({"instances": []})), 400, "INVALID_ARGUMENT"),
+        ("POST", film, Some(json!({"instances": [{"prompt": "simulate: 1"}]})), 400, "INVALID_ARGUMENT"),
+        ("GET", "/v1/models/m/operations/none", None, 404, "NOT_FOUND"),
+        ("POST", interact, Some(json!({"input": "hi"})), 400, "INVALID_ARGUMENT"),
+        ("POST", interact, Some(json!({"model": "m", "input": []})), 400, "INVALID_ARGUMENT"),
+        (
+            "POST",
+            interact,
+            Some(json!({"model": "m", "input": "hi", "stream": true})),
+            400,
+            "INVALID_ARGUMENT",
+        ),
+        ("POST", interact, Some(waited_for), 400, "INVALID_ARGUMENT"),
+        ("GET", "/v1/interactions/none", None, 404, "NOT_FOUND"),
+        ("POST", "/v1/interactions/none/cancel", None, 404, "NOT_FOUND"),
+        ("DELETE", "/v1/interactions/none", None, 404, "NOT_FOUND"),
+        ("DELETE", "/simulator/faults", None, 404, "NOT_FOUND"),
+        ("PUT", "/simulator/faults", Some(json!([{"fault": "gremlins"}])), 400, "INVALID_ARGUMENT"),
         ("POST", "/upload/v1/files?upload_id=none", None, 404, "NOT_FOUND"),
     ] {
         let (got, answer) = running.call(method, path, body).await;

@@ -113,6 +113,50 @@ async fn failed_and_cancelled_batches_are_told_of_as_such() {
 }
 
 #[tokio::test]
+async fn a_batch_ends_as_its_display_name_wishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut receiver = Receiver::start(&[]).await;
+    let running = Running::start(folder.path(), &receiver.url, quick()).await;
+    for (wish, event_type, state, code) in [
+        (r#"{"state": "expired"}"#, "batch.expired", "BATCH_STATE_EXPIRED", 4),
+        (r#"{"state": "cancelled"}"#, "batch.cancelled", "BATCH_STATE_CANCELLED", 1),
+        (r#"{"fail": "out of luck"}"#, "batch.failed", "BATCH_STATE_FAILED", 13),
+    ] {
+        let mut batch = inline("hi");
+        batch["displayName"] = format!("nightly simulate: {wish}").into();
+        let name = running.create(batch).await;
+        let event = receiver.next().await.json();
+        assert_eq!((&event["type"], &event["data"]["id"]), (&json!(event_type), &json!(name)));
+        let batch = running.ended(&name).await;
+        assert_eq!(batch["metadata"]["state"], state);
+        assert_eq!((&batch["error"]["code"], batch.get("response")), (&json!(code), None));
+    }
+}
+
+#[tokio::test]
+async fn an_event_can_be_dropped_for_good_or_be_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut receiver = Receiver::start(&[]).await;
+    let running = Running::start(folder.path(), &receiver.url, quick()).await;
+    running
+        .faults(json!([{"fault": "dropped", "calls": 1}, {"fault": "delayed", "wait": 1.0, "calls": 1}]))
+        .await;
+    let dropped = running.create(inline("dropped")).await;
+    running.ended(&dropped).await;
+    let late = running.create(inline("late")).await;
+    running.ended(&late).await;
+    let prompt = running.create(inline("prompt")).await;
+    for name in [prompt, late] {
+        let event = receiver.next().await;
+        assert_eq!(event.json()["data"]["id"], name);
+        settled(&folder, event.header("webhook-id")).await;
+    }
+    running.kill().await;
+    let _running = Running::start(folder.path(), &receiver.url, quick()).await;
+    receiver.nothing_for(Duration::from_millis(100)).await;
+}
+
+#[tokio::test]
 async fn what_is_owed_at_a_crash_is_sent_after_it_with_the_same_id_and_what_was_accepted_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut before = Receiver::start(&[200, 500]).await;

@@ -1,7 +1,11 @@
 //! The simulator as its clients see it: over HTTP, with a receiver that they can make fail.
 
 mod api;
+mod downloads;
+mod embeddings;
 mod events;
+mod interactions;
+mod videos;
 mod webhooks;
 
 use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
@@ -137,24 +141,46 @@ impl Running {
         answer["file"]["name"].as_str().unwrap().to_owned()
     }
 
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.call("POST", path, Some(body)).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
     /// Creates a batch and returns its name.
     async fn create(&self, batch: Value) -> String {
         let path = "/v1beta/models/gemini-3.6-flash:batchGenerateContent";
-        let (status, answer) = self.call("POST", path, Some(json!({"batch": batch}))).await;
-        assert_eq!(status, 200, "{answer}");
+        let answer = self.post(path, json!({"batch": batch})).await;
         answer["name"].as_str().unwrap().to_owned()
     }
 
-    /// Waits for the end of a batch.
+    /// Creates a video and returns the name of its operation.
+    async fn film(&self, prompt: &str) -> String {
+        let path = "/v1beta/models/veo-3.1-generate-preview:predictLongRunning";
+        let answer = self.post(path, json!({"instances": [{"prompt": prompt}]})).await;
+        answer["name"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for the end of a batch or a video.
     async fn ended(&self, name: &str) -> Value {
+        self.until(name, |job| job["done"] == true).await
+    }
+
+    async fn until(&self, name: &str, has_ended: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..500 {
-            let batch = self.get(&format!("/v1beta/{name}")).await;
-            if batch["done"] == true {
-                return batch;
+            let job = self.get(&format!("/v1beta/{name}")).await;
+            if has_ended(&job) {
+                return job;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("{name} has not ended");
+    }
+
+    /// Puts faults in force, as a user would.
+    async fn faults(&self, faults: Value) {
+        let (status, answer) = self.call("PUT", "/simulator/faults", Some(faults.clone())).await;
+        assert_eq!((status, answer), (200, faults));
     }
 }
 

@@ -33,8 +33,7 @@ pub(super) struct Token<'a> {
 }
 
 /// By these a sender would choose the key itself, or change what is signed and how it is read.
-const NEVER_IN_A_HEADER: [&str; 9] =
-    ["b64", "crit", "cty", "enc", "jku", "jwk", "x5c", "x5u", "zip"];
+const NEVER_IN_A_HEADER: [&str; 9] = ["b64", "crit", "cty", "enc", "jku", "jwk", "x5c", "x5u", "zip"];
 
 #[derive(Deserialize)]
 struct Header {

@@ -21,6 +21,7 @@ mod events;
 mod fake_aws;
 mod faults;
 mod functions;
+mod hostile;
 mod interactions;
 mod issuer;
 mod keys;

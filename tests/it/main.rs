@@ -8,9 +8,11 @@
     reason = "a test that fails panics"
 )]
 
+mod advisories;
 mod announce;
 mod bad_input;
 mod bit_flips;
+mod canary;
 mod command_line;
 mod cost;
 mod crash;
@@ -25,6 +27,7 @@ mod hostile;
 mod interactions;
 mod issuer;
 mod keys;
+mod lambda;
 mod ledger;
 mod once;
 mod outcomes;

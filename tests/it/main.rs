@@ -41,6 +41,7 @@ mod scripted;
 mod signatures;
 mod support;
 mod template;
+mod timing;
 mod tokens;
 mod transfer;
 mod trigger;

@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use crate::{
     cost::Counter,
     issuer::Issuer,
-    support::{Row, TestMachine, sign},
+    support::{Row, TestMachine, now, sign},
 };
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -33,6 +33,23 @@ pub const AUDIENCE: &str = "https://hook.example.com/gemini";
 pub const BODY: &str = r#"{"type":"batch.succeeded","version":"v1","data":{"id":"batches/1"}}"#;
 
 pub struct HandClock(AtomicI64);
+
+/// Begins now.
+impl Default for HandClock {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::try_from(now()).unwrap() * 1000))
+    }
+}
+
+impl HandClock {
+    pub fn pass(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+
+    pub fn seconds(&self) -> i64 {
+        self.now() / 1000
+    }
+}
 
 impl Clock for HandClock {
     fn now(&self) -> Millis {
@@ -127,8 +144,8 @@ pub struct Endpoint {
     pub dynamodb: Counter,
     pub keys: Server,
     pub secrets: Server,
-    test: TestMachine,
-    table: String,
+    pub test: TestMachine,
+    pub names: TableNames,
 }
 
 impl Endpoint {
@@ -153,7 +170,7 @@ impl Endpoint {
                 _ => None,
             }
         };
-        let clock = Arc::new(HandClock(AtomicI64::new(1_780_000_000_000)));
+        let clock = Arc::new(HandClock::default());
         let config = test.dynamodb().config().to_builder().endpoint_url(dynamodb_url).build();
         let receiver = Receiver::new(
             ReceiverSettings::read(&lookup).unwrap(),
@@ -161,20 +178,20 @@ impl Endpoint {
             secrets_manager(&secrets.url),
             clock.clone(),
         );
-        let (receiver, table) = (Arc::new(receiver.unwrap()), names.deliveries.clone());
-        Self { receiver, clock, dynamodb, keys, secrets, test, table }
+        let receiver = Arc::new(receiver.unwrap());
+        Self { receiver, clock, dynamodb, keys, secrets, test, names }
     }
 
     pub fn pass(&self, seconds: i64) {
-        self.clock.0.fetch_add(seconds * 1000, Ordering::Relaxed);
+        self.clock.pass(seconds);
     }
 
     pub fn now(&self) -> u64 {
-        (self.clock.now() / 1000).unsigned_abs()
+        self.clock.seconds().unsigned_abs()
     }
 
     pub async fn rows(&self) -> Vec<Row> {
-        self.test.rows(&self.table).await
+        self.test.rows(&self.names.deliveries).await
     }
 
     /// The whole answer to an event of a Function URL.
@@ -221,7 +238,7 @@ pub fn request(headers: Value, body: &str) -> Value {
     })
 }
 
-fn secrets_manager(url: &str) -> aws_sdk_secretsmanager::Client {
+pub fn secrets_manager(url: &str) -> aws_sdk_secretsmanager::Client {
     let config = aws_sdk_secretsmanager::Config::builder()
         .behavior_version_latest()
         .region(aws_sdk_secretsmanager::config::Region::new("eu-central-1"))

@@ -31,6 +31,7 @@ mod lambda;
 mod ledger;
 mod once;
 mod outcomes;
+mod ownership;
 mod reading;
 mod reconcile;
 mod refusals;

@@ -39,6 +39,7 @@ mod rig;
 mod rotation;
 mod samples;
 mod scripted;
+mod security;
 mod signatures;
 mod support;
 mod template;

@@ -21,13 +21,16 @@ pub(crate) fn request(mut event: Value) -> Option<LambdaRequest> {
     if encoded && BASE64_STANDARD.decode(&body).is_err() {
         return None;
     }
-    let headers: Map<String, Value> = match event.get_mut("headers").map(Value::take) {
-        Some(Value::Object(headers)) => headers
-            .into_iter()
-            .filter(|(name, _)| KEPT_HEADERS.contains(&name.to_ascii_lowercase().as_str()))
-            .collect(),
-        _ => Map::new(),
-    };
+    let mut headers = Map::new();
+    if let Some(Value::Object(given)) = event.get_mut("headers").map(Value::take) {
+        for (name, value) in given {
+            let name = name.to_ascii_lowercase();
+            // Two spellings of one name are two values of it.
+            if KEPT_HEADERS.contains(&name.as_str()) && headers.insert(name, value).is_some() {
+                return None;
+            }
+        }
+    }
     let safe = json!({
         "version": "2.0",
         "routeKey": "$default",

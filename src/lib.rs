@@ -19,6 +19,8 @@ pub mod aws;
 pub mod clock;
 pub mod config;
 mod door;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gemini;
 pub mod job;
 pub mod ledger;

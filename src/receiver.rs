@@ -67,14 +67,18 @@ impl Receiver {
         clock: SharedClock,
     ) -> Result<Self, Error> {
         let local = settings.local;
-        let keys = settings.dynamic.as_ref().map(|dynamic| KeySource::new(dynamic.jwks_url.clone()));
+        let keys =
+            settings.dynamic.as_ref().map(|dynamic| KeySource::new(dynamic.jwks_url.clone())).transpose()?;
         let gate = Gate {
             secrets: settings.signing.map(|source| {
                 SecretStore::new(source, secrets.clone(), move |text| SigningSecrets::for_place(text, local))
+                    .with_clock(Arc::clone(&clock))
             }),
-            keys: keys.transpose()?,
+            keys: keys.map(|keys| keys.with_clock(Arc::clone(&clock))),
             audience: settings.dynamic.and_then(|dynamic| dynamic.audience),
-            binding: settings.binding.map(|source| SecretStore::new(source, secrets, BindingKey::parse)),
+            binding: settings.binding.map(|source| {
+                SecretStore::new(source, secrets, BindingKey::parse).with_clock(Arc::clone(&clock))
+            }),
             tolerance: settings.tolerance,
         };
         let inbox = Inbox::new(dynamodb, settings.deliveries_table);

@@ -3,22 +3,22 @@
 //! A secret is given in the environment or held by Secrets Manager. A stored one is read when first needed,
 //! kept for some minutes and, when it cannot be read again, kept for as long as the instance lives.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc};
 
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+use crate::clock::{Millis, SharedClock, SystemClock};
+
 /// What the template writes into a secret that nobody has set yet.
 pub const PLACEHOLDER: &str = "not-set-yet";
 
-const FRESH: Duration = Duration::from_secs(300);
+const FRESH: Millis = 300_000;
 
-/// Between two reads that somebody else's bad signatures ask for.
-const COOL_DOWN: Duration = Duration::from_secs(30);
+/// Between two reads that somebody else's bad signatures ask for, or that failed while an older value serves.
+const COOL_DOWN: Millis = 30_000;
+/// While there is no value at all: whoever knocks meanwhile causes no call.
+const RETRY: Millis = 2_000;
 
 /// A text that is wiped from memory when dropped and shows as `[REDACTED]`.
 #[derive(Clone)]
@@ -49,6 +49,15 @@ pub enum SecretSource {
     Stored(String),
 }
 
+impl SecretSource {
+    fn name(&self) -> &str {
+        match self {
+            Self::Given(_) => "in the environment",
+            Self::Stored(id) => id,
+        }
+    }
+}
+
 /// Why a secret is not to be had. The text is for the log and names no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
@@ -67,7 +76,15 @@ pub struct SecretStore<T> {
     source: SecretSource,
     client: aws_sdk_secretsmanager::Client,
     parse: Parse<T>,
-    cached: Mutex<Option<(Instant, Arc<T>)>>,
+    clock: SharedClock,
+    held: Mutex<Held<T>>,
+}
+
+struct Held<T> {
+    known: Result<Arc<T>, SecretError>,
+    fresh_until: Millis,
+    /// Nobody asks again earlier, whatever strangers send.
+    not_before: Millis,
 }
 
 impl<T> SecretStore<T> {
@@ -76,28 +93,22 @@ impl<T> SecretStore<T> {
         client: aws_sdk_secretsmanager::Client,
         parse: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { source, client, parse: Box::new(parse), cached: Mutex::new(None) }
+        let unread = SecretError::Unavailable(source.name().to_owned(), "nobody has asked yet".to_owned());
+        let held = Held { known: Err(unread), fresh_until: 0, not_before: 0 };
+        Self { source, client, parse: Box::new(parse), clock: Arc::new(SystemClock), held: Mutex::new(held) }
+    }
+
+    #[must_use]
+    pub fn with_clock(self, clock: SharedClock) -> Self {
+        Self { clock, ..self }
     }
 
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
-        let mut cached = self.cached.lock().await;
-        if let Some((read, value)) = cached.as_ref()
-            && read.elapsed() < FRESH
-        {
-            return Ok(Arc::clone(value));
+        let mut held = self.held.lock().await;
+        if held.known.is_err() || self.clock.now() >= held.fresh_until {
+            self.refresh(&mut held).await;
         }
-        match (self.read().await, cached.as_ref()) {
-            (Ok(value), _) => {
-                let value = Arc::new(value);
-                *cached = Some((Instant::now(), Arc::clone(&value)));
-                Ok(value)
-            }
-            (Err(error), Some((_, stale))) => {
-                tracing::warn!(%error, "keeping the secret read earlier");
-                Ok(Arc::clone(stale))
-            }
-            (Err(error), None) => Err(error),
-        }
+        held.known.clone()
     }
 
     /// A value read after `known` was, if there may be one: for a signature that `known` does not explain. Bad
@@ -106,29 +117,38 @@ impl<T> SecretStore<T> {
         if matches!(self.source, SecretSource::Given(_)) {
             return None;
         }
-        let mut cached = self.cached.lock().await;
-        match cached.as_ref() {
-            Some((_, value)) if !Arc::ptr_eq(value, known) => return Some(Arc::clone(value)),
-            Some((read, _)) if read.elapsed() < COOL_DOWN => return None,
-            _ => {}
+        let mut held = self.held.lock().await;
+        if held.known.as_ref().is_ok_and(|held| Arc::ptr_eq(held, known)) {
+            self.refresh(&mut held).await;
         }
-        match self.read().await {
-            Ok(value) => {
-                let value = Arc::new(value);
-                *cached = Some((Instant::now(), Arc::clone(&value)));
-                Some(value)
-            }
-            Err(error) => {
+        held.known.as_ref().ok().filter(|held| !Arc::ptr_eq(held, known)).cloned()
+    }
+
+    async fn refresh(&self, held: &mut Held<T>) {
+        if self.clock.now() < held.not_before {
+            return;
+        }
+        let read = self.read().await;
+        let now = self.clock.now();
+        match (read, &held.known) {
+            (Err(error), Ok(_)) => {
                 tracing::warn!(%error, "keeping the secret read earlier");
-                *cached = Some((Instant::now(), Arc::clone(known)));
-                None
+                held.not_before = now + COOL_DOWN;
+            }
+            (Err(error), Err(_)) => {
+                held.known = Err(error);
+                held.not_before = now + RETRY;
+            }
+            (Ok(value), _) => {
+                held.known = Ok(Arc::new(value));
+                (held.fresh_until, held.not_before) = (now + FRESH, now + COOL_DOWN);
             }
         }
     }
 
     async fn read(&self) -> Result<T, SecretError> {
         match &self.source {
-            SecretSource::Given(secret) => self.parse("in the environment", secret),
+            SecretSource::Given(secret) => self.parse(secret),
             SecretSource::Stored(id) => {
                 let value = self
                     .client
@@ -138,17 +158,18 @@ impl<T> SecretStore<T> {
                     .await
                     .map_err(|error| SecretError::Unavailable(id.clone(), crate::aws::explain(&error)))?;
                 let text = Secret::new(value.secret_string().unwrap_or_default());
-                self.parse(id, &text)
+                self.parse(&text)
             }
         }
     }
 
-    fn parse(&self, name: &str, secret: &Secret) -> Result<T, SecretError> {
+    fn parse(&self, secret: &Secret) -> Result<T, SecretError> {
         let text = secret.expose().trim();
+        let name = || self.source.name().to_owned();
         if text == PLACEHOLDER {
-            return Err(SecretError::NotSet(name.to_owned()));
+            return Err(SecretError::NotSet(name()));
         }
-        (self.parse)(text).map_err(|why| SecretError::Unusable(name.to_owned(), why))
+        (self.parse)(text).map_err(|why| SecretError::Unusable(name(), why))
     }
 }
 

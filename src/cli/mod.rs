@@ -18,7 +18,7 @@ mod webhooks_api;
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Gemini's webhooks, verified, recorded exactly once, results archived.
 #[derive(Parser)]
@@ -86,16 +86,14 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// `RUST_LOG` chooses; by default only what a person should see.
+/// By default only what a person should see.
 fn log_to_stderr(level: &str) {
     let quiet = crate::dev::stores::QUIET.join(",");
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},{quiet}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .compact()
-        .init();
+        .with_filter(crate::log::filter(&format!("{level},{quiet}")));
+    tracing_subscriber::registry().with(layer).init();
 }

@@ -1,9 +1,7 @@
 //! The gate: fetches what a delivery has to be checked against, as little and as seldom as can be, and decides.
 
-use tokio::time::Instant;
-
 use super::{
-    Event, KeySource, Refusal, SigningSecrets, Tolerance, Trust, Unverified, Verified, Verifier,
+    Event, KeySet, KeySource, Refusal, SigningSecrets, Tolerance, Trust, Unverified, Verified, Verifier,
     binding::BindingKey,
 };
 use crate::secrets::SecretStore;
@@ -69,19 +67,29 @@ impl Gate {
         now: i64,
         refusal: Refusal,
     ) -> Result<Verified, Denied> {
-        let arrived = Instant::now();
-        let audience = self.audience.as_deref();
-        let source = match &self.keys {
-            Some(source) if delivery.wants_public_keys(audience.is_some()) => source,
-            _ => return Err(refusal.into()),
+        let Some(source) = &self.keys else { return Err(refusal.into()) };
+        let by = |keys: &KeySet| {
+            let verifier = Verifier {
+                secrets: None,
+                keys: Some(keys),
+                audience: self.audience.as_deref(),
+                tolerance: self.tolerance,
+            };
+            verifier.verify(delivery, now)
         };
+        // What no key could mend asks for none.
+        match by(&KeySet::default()) {
+            Err(Refusal::NoSupportedSignature) => return Err(refusal.into()),
+            Err(refusal) if !delivery.may_be_by_a_new_key(refusal) => return Err(refusal.into()),
+            _ => {}
+        }
+        let arrived = source.now();
         let owed = |error: super::KeysOwed| Denied::NotNow(error.to_string());
         let keys = source.current().await.map_err(owed)?;
-        let verifier = Verifier { secrets: None, keys: Some(&keys), audience, tolerance: self.tolerance };
-        match verifier.verify(delivery, now) {
+        match by(&keys) {
             Err(refusal) if delivery.may_be_by_a_new_key(refusal) => {
                 let keys = source.fetch_since(arrived).await.map_err(owed)?;
-                Ok(Verifier { keys: Some(&keys), ..verifier }.verify(delivery, now)?)
+                Ok(by(&keys)?)
             }
             verdict => Ok(verdict?),
         }

@@ -55,16 +55,14 @@ impl Unverified {
         &self.body
     }
 
-    /// Whether a public key could have made the signature, one of today or one of tomorrow.
-    pub(super) fn wants_public_keys(&self, tokens: bool) -> bool {
-        (tokens && jwt::is_token(&self.signature)) || !v1a::signatures(&self.signature).is_empty()
-    }
-
     /// Whether a refusal would perhaps not stand before a newer key set.
     pub(super) fn may_be_by_a_new_key(&self, refusal: Refusal) -> bool {
         match refusal {
-            Refusal::UnknownKey => true,
-            Refusal::NoMatchingSignature => !jwt::is_token(&self.signature),
+            // A token that names no key is by none.
+            Refusal::UnknownKey => jwt::Token::parse(&self.signature).is_ok(),
+            Refusal::NoMatchingSignature => {
+                !jwt::is_token(&self.signature) && !v1a::signatures(&self.signature).is_empty()
+            }
             _ => false,
         }
     }

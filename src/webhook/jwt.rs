@@ -3,8 +3,13 @@
 //! The token does not sign id, timestamp or body. So it proves no more than that the issuer speaks, and what it
 //! speaks of is looked up; a body that says otherwise than the claims is refused.
 
+use std::fmt;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -27,16 +32,14 @@ pub(super) struct Token<'a> {
     claims: Claims,
 }
 
-/// Headers by which a sender would choose the key itself are a reason to refuse.
+/// By these a sender would choose the key itself, or change what is signed and how it is read.
+const NEVER_IN_A_HEADER: [&str; 9] = ["b64", "crit", "cty", "enc", "jku", "jwk", "x5c", "x5u", "zip"];
+
 #[derive(Deserialize)]
 struct Header {
     alg: String,
+    typ: Option<String>,
     kid: Option<String>,
-    crit: Option<Value>,
-    jku: Option<Value>,
-    jwk: Option<Value>,
-    x5u: Option<Value>,
-    x5c: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +47,8 @@ struct Claims {
     aud: Option<Audience>,
     exp: Option<Number>,
     nbf: Option<Number>,
+    #[expect(dead_code, reason = "read so that anything but a number is refused")]
+    iat: Option<Number>,
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
@@ -86,16 +91,22 @@ impl<'a> Token<'a> {
         if token.len() > LONGEST_TOKEN || claims.contains('.') {
             return Err(Refusal::MalformedSignature);
         }
-        let header: Header = decode(head)?;
+        let head = decode(head)?;
+        let odd = NEVER_IN_A_HEADER.iter().any(|name| head.contains_key(*name));
+        let header: Header = read(head)?;
         if header.alg != "RS256" {
             return Err(Refusal::AlgorithmNotAllowed);
         }
-        let chooses = [&header.crit, &header.jku, &header.jwk, &header.x5u, &header.x5c];
-        if chooses.into_iter().any(Option::is_some) {
+        if odd || header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
             return Err(Refusal::MalformedSignature);
         }
         let key_id = header.kid.filter(|id| !id.is_empty() && id.len() <= LONGEST_KEY_ID);
-        Ok(Self { signed, signature, key_id: key_id.ok_or(Refusal::UnknownKey)?, claims: decode(claims)? })
+        Ok(Self {
+            signed,
+            signature,
+            key_id: key_id.ok_or(Refusal::UnknownKey)?,
+            claims: read(decode(claims)?)?,
+        })
     }
 
     /// Proves the token and returns the id of its key.
@@ -142,7 +153,42 @@ impl<'a> Token<'a> {
     }
 }
 
-fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, Refusal> {
+/// An object whose members have names of their own. Of two of one name, one reader takes the first and another the
+/// last.
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Distinct;
+
+        impl<'de> Visitor<'de> for Distinct {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with distinct members")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    if members.insert(name, value).is_some() {
+                        return Err(de::Error::custom("a member is there twice"));
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Distinct)
+    }
+}
+
+fn decode(part: &str) -> Result<Map<String, Value>, Refusal> {
     let text = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::MalformedSignature)?;
-    serde_json::from_slice(&text).map_err(|_| Refusal::MalformedSignature)
+    let members: Members = serde_json::from_slice(&text).map_err(|_| Refusal::MalformedSignature)?;
+    Ok(members.0)
+}
+
+fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Refusal> {
+    serde_json::from_value(Value::Object(members)).map_err(|_| Refusal::MalformedSignature)
 }

@@ -6,19 +6,20 @@ use std::{
 };
 
 use reqwest::{Url, header::CACHE_CONTROL, redirect::Policy};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 
 use super::keys::KeySet;
+use crate::clock::{Millis, SharedClock, SystemClock};
 
 /// Within these bounds a set is fresh for as long as its answer says.
-const SHORTEST: Duration = Duration::from_secs(300);
-const USUAL: Duration = Duration::from_secs(3600);
-const LONGEST: Duration = Duration::from_secs(86_400);
+const SHORTEST: Millis = 300_000;
+const USUAL: Millis = 3_600_000;
+const LONGEST: Millis = 86_400_000;
 
 /// Between two fetches, whatever strangers send.
-const COOL_DOWN: Duration = Duration::from_secs(60);
+const COOL_DOWN: Millis = 60_000;
 /// While there is no key at all.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Millis = 5_000;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LARGEST_SET: usize = 256 * 1024;
@@ -31,6 +32,7 @@ pub struct KeysOwed(String);
 pub struct KeySource {
     url: Url,
     http: reqwest::Client,
+    clock: SharedClock,
     held: RwLock<Option<Held>>,
     /// Whoever holds this fetches; the others wait and find what he found.
     fetching: Mutex<NextFetch>,
@@ -39,27 +41,37 @@ pub struct KeySource {
 #[derive(Clone)]
 struct Held {
     keys: Arc<KeySet>,
-    fetched: Instant,
-    fresh_until: Instant,
+    fetched: Millis,
+    fresh_until: Millis,
 }
 
 #[derive(Default)]
 struct NextFetch {
-    not_before: Option<Instant>,
+    not_before: Millis,
 }
 
 impl KeySource {
     pub fn new(url: Url) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE).build()?;
-        Ok(Self { url, http, held: RwLock::new(None), fetching: Mutex::default() })
+        let clock = Arc::new(SystemClock);
+        Ok(Self { url, http, clock, held: RwLock::new(None), fetching: Mutex::default() })
+    }
+
+    #[must_use]
+    pub fn with_clock(self, clock: SharedClock) -> Self {
+        Self { clock, ..self }
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        self.clock.now()
     }
 
     /// The keys as they are known. Stale ones serve while no newer ones are to be had.
     pub(super) async fn current(&self) -> Result<Arc<KeySet>, KeysOwed> {
-        if let Some(held) = self.held().filter(|held| Instant::now() < held.fresh_until) {
+        if let Some(held) = self.held().filter(|held| self.now() < held.fresh_until) {
             return Ok(held.keys);
         }
-        match (self.fetch_since(Instant::now()).await, self.held()) {
+        match (self.fetch_since(self.now()).await, self.held()) {
             (Ok(keys), _) => Ok(keys),
             (Err(error), Some(held)) => {
                 tracing::debug!(%error, "keeping the public keys fetched earlier");
@@ -70,24 +82,24 @@ impl KeySource {
     }
 
     /// Keys fetched after `since`, for a signature that none of the known keys made.
-    pub(super) async fn fetch_since(&self, since: Instant) -> Result<Arc<KeySet>, KeysOwed> {
+    pub(super) async fn fetch_since(&self, since: Millis) -> Result<Arc<KeySet>, KeysOwed> {
         let mut next = self.fetching.lock().await;
         if let Some(held) = self.held().filter(|held| held.fetched >= since) {
             return Ok(held.keys);
         }
-        if next.not_before.is_some_and(|time| Instant::now() < time) {
+        if self.now() < next.not_before {
             return Err(KeysOwed("a fetch is owed, but the last one was a moment ago".to_owned()));
         }
         match self.fetch().await {
             Ok(held) => {
-                next.not_before = Some(held.fetched + COOL_DOWN);
+                next.not_before = held.fetched + COOL_DOWN;
                 let keys = Arc::clone(&held.keys);
                 *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
                 Ok(keys)
             }
             Err(why) => {
                 let wait = if self.held().is_some() { COOL_DOWN } else { RETRY };
-                next.not_before = Some(Instant::now() + wait);
+                next.not_before = self.now() + wait;
                 tracing::warn!(why, "the public keys could not be fetched");
                 Err(KeysOwed(why))
             }
@@ -117,12 +129,12 @@ impl KeySource {
         if keys.is_empty() {
             return Err("the set holds no key that can be used".to_owned());
         }
-        let fetched = Instant::now();
+        let fetched = self.now();
         Ok(Held { keys: Arc::new(keys), fetched, fresh_until: fetched + fresh })
     }
 }
 
-fn max_age(control: &str) -> Option<Duration> {
+fn max_age(control: &str) -> Option<Millis> {
     let directive = control.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
-    directive.parse().ok().map(Duration::from_secs)
+    directive.parse::<Millis>().ok().map(|seconds| seconds.saturating_mul(1000))
 }

@@ -24,6 +24,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Keys by the one algorithm each may be used with.
+#[derive(Default)]
 pub struct KeySet {
     ed25519: Vec<(String, DecodingKey)>,
     rsa: HashMap<String, DecodingKey>,
@@ -40,6 +41,7 @@ struct Entry {
     crv: Option<String>,
     #[serde(rename = "use")]
     purpose: Option<String>,
+    key_ops: Option<Vec<String>>,
     alg: Option<String>,
     kid: Option<String>,
     x: Option<String>,
@@ -50,7 +52,7 @@ struct Entry {
 impl KeySet {
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let listed: Listed = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let mut set = Self { ed25519: Vec::new(), rsa: HashMap::new() };
+        let mut set = Self::default();
         for entry in listed.keys.into_iter().take(MOST_KEYS) {
             if let Ok(entry) = serde_json::from_value::<Entry>(entry) {
                 set.add(entry);
@@ -60,7 +62,9 @@ impl KeySet {
     }
 
     fn add(&mut self, entry: Entry) {
-        let for_signatures = entry.purpose.as_deref().is_none_or(|purpose| purpose == "sig");
+        let verifies = |operations: &Vec<String>| operations.iter().any(|operation| operation == "verify");
+        let for_signatures = entry.purpose.as_deref().is_none_or(|purpose| purpose == "sig")
+            && entry.key_ops.as_ref().is_none_or(verifies);
         let algorithm = entry.alg.as_deref();
         match (entry.kty.as_str(), entry.crv.as_deref()) {
             _ if !for_signatures => {}
@@ -106,6 +110,13 @@ fn ed25519(x: &str) -> Option<DecodingKey> {
 
 fn rsa(n: &str, e: &str) -> Option<DecodingKey> {
     let modulus = LENIENT.decode(n).ok().filter(|bytes| RSA_BYTES.contains(&bytes.len()))?;
-    let exponent = LENIENT.decode(e).ok()?;
+    let exponent = LENIENT.decode(e).ok().filter(|bytes| is_odd_beyond_one(bytes))?;
     Some(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+}
+
+/// With an exponent of one every message is its own signature, and an even one is no key's.
+fn is_odd_beyond_one(number: &[u8]) -> bool {
+    number.last().is_some_and(|last| {
+        last % 2 == 1 && (*last > 1 || number.iter().rev().skip(1).any(|byte| *byte != 0))
+    })
 }

@@ -14,6 +14,8 @@ mod refusal;
 mod signing;
 mod v1;
 mod v1a;
+#[cfg(test)]
+mod vectors;
 
 use bytes::Bytes;
 

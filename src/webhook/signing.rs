@@ -81,6 +81,12 @@ impl SigningSecrets {
         Secret::new(format!("{PREFIX}{}", BASE64_STANDARD.encode(bytes)))
     }
 
+    /// A key of any length, as test vectors have them.
+    #[cfg(test)]
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        Self(vec![Key { bytes: Zeroizing::new(bytes.to_vec()), id: "vector".to_owned() }])
+    }
+
     /// The id of the key that made one of the signatures over these bytes.
     ///
     /// Every key is tried with every signature, in constant time each: how long it takes tells their number only.

@@ -26,18 +26,18 @@ use tokio::net::TcpListener;
 use crate::support::{TestMachine, end, now, sign, succeeded, three_requests};
 
 /// Units or requests by what they were for.
-type Counts = BTreeMap<String, f64>;
+pub type Counts = BTreeMap<String, f64>;
 
 /// Passes requests on, and has DynamoDB say what each one consumed.
 #[derive(Clone)]
-struct Counter {
+pub struct Counter {
     upstream: String,
     http: reqwest::Client,
     counts: Arc<Mutex<Counts>>,
 }
 
 impl Counter {
-    async fn before(upstream: &str) -> (String, Self) {
+    pub async fn before(upstream: &str) -> (String, Self) {
         let counter =
             Self { upstream: upstream.to_owned(), http: reqwest::Client::new(), counts: Arc::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -51,7 +51,7 @@ impl Counter {
         *self.counts.lock().unwrap().entry(what).or_default() += units;
     }
 
-    fn take(&self) -> Counts {
+    pub fn take(&self) -> Counts {
         std::mem::take(&mut self.counts.lock().unwrap())
     }
 }

@@ -8,32 +8,46 @@
     reason = "a test that fails panics"
 )]
 
+mod advisories;
 mod announce;
 mod bad_input;
+mod bit_flips;
+mod canary;
 mod command_line;
 mod cost;
 mod crash;
 mod docs;
 mod doctor;
+mod endpoint;
 mod events;
 mod fake_aws;
 mod faults;
 mod functions;
+mod hostile;
 mod interactions;
+mod issuer;
+mod keys;
+mod lambda;
 mod ledger;
 mod once;
 mod outcomes;
+mod ownership;
 mod reading;
 mod reconcile;
+mod refusals;
 mod rig;
+mod rotation;
 mod samples;
 mod scripted;
+mod security;
 mod signatures;
 mod simulator_faults;
 mod simulator_jobs;
 mod simulator_requests;
 mod support;
 mod template;
+mod timing;
+mod tokens;
 mod transfer;
 mod trigger;
 mod videos;

@@ -1,6 +1,7 @@
 //! The faults of the simulated API, and the whole machine behind them: what is archived is what the API has.
 
 use std::{
+    collections::BTreeSet,
     process::{Command, Output},
     time::Duration,
 };
@@ -108,4 +109,18 @@ async fn a_batch_whose_event_was_dropped_is_found_by_reconciling() {
         (format!("job~{name}").as_str(), "archived")
     );
     assert_eq!(number(&row, "attempt"), 1);
+}
+
+#[test]
+fn the_faults_that_are_documented_are_all_that_there_are() {
+    let document = include_str!("../../docs/simulator.md");
+    let told = document.lines().filter_map(|line| line.strip_prefix("| `{\"fault\"")?.split_once("` |"));
+    let mut named = BTreeSet::new();
+    for (rest, _) in told {
+        let fault: Fault = serde_json::from_str(&format!("{{\"fault\"{rest}")).unwrap();
+        named.insert(serde_json::to_value(fault).unwrap()["fault"].as_str().unwrap().to_owned());
+    }
+    let unknown = serde_json::from_value::<Fault>(json!({"fault": "gremlins"})).unwrap_err().to_string();
+    let known = unknown.split('`').skip(3).step_by(2).map(str::to_owned);
+    assert_eq!(named, known.collect(), "{unknown}");
 }

@@ -32,10 +32,11 @@ pub(super) fn steps(input: Value) -> Vec<Value> {
         (!contents.is_empty()).then(|| json!({"type": "user_input", "content": std::mem::take(contents)}))
     };
     for item in items {
-        let step = match (item["type"].as_str(), item["role"].as_str()) {
+        let word = |name: &str| item.get(name).and_then(Value::as_str);
+        let step = match (word("type"), word("role")) {
             (Some(kind), _) if is_step(kind) => item,
-            (_, Some("model")) => json!({"type": "model_output", "content": item["content"]}),
-            (_, Some(_)) => json!({"type": "user_input", "content": item["content"]}),
+            (_, Some("model")) => json!({"type": "model_output", "content": item.get("content")}),
+            (_, Some(_)) => json!({"type": "user_input", "content": item.get("content")}),
             _ if item.is_object() => {
                 contents.push(item);
                 continue;

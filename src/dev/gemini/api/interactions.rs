@@ -112,7 +112,7 @@ async fn read_request(simulator: &Arc<Simulator>, request: NewInteraction) -> Re
 
 fn function(tool: &Value) -> Option<Function> {
     let name = tool["name"].as_str().filter(|_| tool["type"] == "function")?;
-    let parameters = tool["parameters"]["properties"].as_object();
+    let parameters = tool.pointer("/parameters/properties").and_then(Value::as_object);
     let parameters = parameters.map_or_else(Vec::new, |parameters| parameters.keys().cloned().collect());
     Some(Function { name: name.to_owned(), parameters })
 }

@@ -20,7 +20,6 @@ use crate::{
     dev::{
         Machine, Options, Ports,
         gemini::{Sent, Settings},
-        quick,
     },
     webhook::SigningSecrets,
 };
@@ -39,8 +38,7 @@ pub(super) async fn play(show_progress: bool) -> Result<Report> {
     bar.set_message("starting the local machine");
     let simulator =
         Settings { finish_after: Duration::from_millis(200), copies: COPIES, ..Settings::default() };
-    let options =
-        Options { data: folder.path().to_owned(), ports: Ports::take(0).await?, simulator, pace: quick() };
+    let options = Options { simulator, ..Options::new(folder.path(), Ports::take(0).await?) };
     let machine = Machine::start(options).await?;
     let played = act(&machine, &bar).await;
     bar.finish_and_clear();

@@ -22,7 +22,7 @@ pub const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com";
 /// More deliveries than this are no first ones.
 pub const MOST_RECORDED: u32 = 100;
 
-const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
+pub const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
 
 #[derive(Clone, Debug)]
 pub struct ReceiverSettings {
@@ -258,7 +258,7 @@ impl Reader<'_> {
 }
 
 /// An address over https, or over plain http on this machine.
-fn safe_url(text: &str) -> Result<Url, &'static str> {
+pub fn safe_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::from_str(text).map_err(|_| "must be a URL")?;
     let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
     if safe { Ok(url) } else { Err("must begin with https:// (plain http only on this machine)") }

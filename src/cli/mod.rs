@@ -13,6 +13,7 @@ mod show;
 mod stack;
 mod token;
 mod trigger;
+mod verify;
 mod webhook;
 mod webhooks_api;
 
@@ -47,6 +48,8 @@ enum Command {
     Token(token::Args),
     /// Signs an event, and sends or shows it
     Trigger(trigger::Args),
+    /// Says step by step why a captured delivery is accepted or refused
+    Verify(verify::Args),
     /// Registers, shows, pings and deletes webhooks at the Gemini API
     Webhook(webhook::Args),
 }
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
             Command::Reconcile(args) => reconcile::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Trigger(args) => trigger::run(args).await,
+            Command::Verify(args) => verify::run(args).await,
             Command::Webhook(args) => webhook::run(args).await,
         }
     });

@@ -53,5 +53,6 @@ mod token;
 mod tokens;
 mod transfer;
 mod trigger;
+mod verify;
 mod videos;
 mod webhooks;

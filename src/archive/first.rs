@@ -16,7 +16,7 @@ use super::bucket::{At, Bucket, Written};
 use crate::{ledger::Delivery, trouble::Trouble};
 
 /// The folder in the bucket.
-pub const FOLDER: &str = "first-deliveries";
+const FOLDER: &str = "first-deliveries";
 
 /// Numbered objects, the first `most` that are not there yet.
 pub struct FirstDeliveries {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 pub use bucket::Bucket;
-pub use first::{FOLDER as FIRST_DELIVERIES, FirstDeliveries};
+pub use first::FirstDeliveries;
 
 use crate::{
     clock::{Millis, millis},

@@ -6,6 +6,7 @@
 #
 # ARCHITECTURE=x86_64 for that processor, RETENTION_DAYS for the logs, EVENT_BUS for another bus, or none. For dynamic
 # webhooks DYNAMIC_WEBHOOKS=true, with JWT_AUDIENCE for tokens and BINDING_KEY_SECRET, the ARN of a secret, for binding.
+# RECORD_FIRST=n keeps the first n deliveries.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export AWS_PAGER=""
@@ -155,7 +156,7 @@ deploy_function() {
   aws lambda wait function-updated-v2 --function-name "$name-$binary"
   said deployed "function $name-$binary"
 }
-shared=DELIVERIES_TABLE=$name-deliveries${binding:+,BINDING_KEY_SECRET_ID=$binding}
+shared=DELIVERIES_TABLE=$name-deliveries,RECORD_FIRST=${RECORD_FIRST:-0}${binding:+,BINDING_KEY_SECRET_ID=$binding}
 deploy_function receiver 256 5 "$shared,WEBHOOK_SECRET_ID=$signing,DYNAMIC_WEBHOOKS=${DYNAMIC_WEBHOOKS:-false}${JWT_AUDIENCE:+,JWT_AUDIENCE=$JWT_AUDIENCE}"
 unless_there "URL of $name-receiver" aws lambda get-function-url-config --function-name "$name-receiver" -- \
   aws lambda create-function-url-config --function-name "$name-receiver" --auth-type NONE

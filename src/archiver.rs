@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     announce::Announcer,
-    archive::{Archive, Bucket},
+    archive::{Archive, Bucket, FirstDeliveries},
     aws,
     clock::{Millis, SharedClock, SystemClock},
     config::{ArchiverSettings, environment},
@@ -90,7 +90,8 @@ impl Archiver {
         let (deliveries, jobs) = (settings.deliveries_table, settings.jobs_table);
         let announcer = settings.event_bus.map(|bus| Announcer::new(clients.eventbridge, bus));
         let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), announcer.is_some());
-        let archive = Archive { gemini, bucket, binding };
+        let first = FirstDeliveries::new(settings.record_first);
+        let archive = Archive { gemini, bucket, binding, first };
         let plan = Plan {
             webhook_url: settings.webhook_url,
             reenable: settings.reenable_webhook,

@@ -19,7 +19,10 @@ pub fn environment(name: &str) -> Option<String> {
 /// Where Google's API is.
 pub const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com";
 
-const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
+/// More deliveries than this are no first ones.
+pub const MOST_RECORDED: u32 = 100;
+
+pub const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
 
 #[derive(Clone, Debug)]
 pub struct ReceiverSettings {
@@ -31,6 +34,8 @@ pub struct ReceiverSettings {
     pub binding: Option<SecretSource>,
     pub tolerance: Tolerance,
     pub max_body_bytes: usize,
+    /// Whether rows keep the headers of their deliveries, for the archiver to record the first ones.
+    pub record_headers: bool,
     /// Whether the tables are on this machine, the only place where a development secret counts.
     pub local: bool,
 }
@@ -51,6 +56,8 @@ pub struct ArchiverSettings {
     /// Whether a webhook that Gemini switched off is switched on again, and which one is ours.
     pub reenable_webhook: bool,
     pub webhook_url: Option<String>,
+    /// How many of the first deliveries are kept as they came.
+    pub record_first: u32,
 }
 
 /// Where Google's public keys are, and whom a token must be meant for.
@@ -92,6 +99,7 @@ impl ReceiverSettings {
                 future_seconds: read.number("WEBHOOK_FUTURE_TOLERANCE_SECONDS", 300, 1..=86_400),
             },
             max_body_bytes: read.number("MAX_BODY_BYTES", 64 * 1024, 1..=256 * 1024),
+            record_headers: read.record_first() > 0,
             local,
         };
         if let Some(SecretSource::Given(secret)) = &settings.signing
@@ -120,6 +128,7 @@ impl ArchiverSettings {
             reconcile_batches: read.switch("RECONCILE_BATCHES"),
             reenable_webhook: read.switch("REENABLE_WEBHOOK"),
             webhook_url: read.get("WEBHOOK_URL"),
+            record_first: read.record_first(),
         };
         read.finish(settings)
     }
@@ -167,6 +176,10 @@ impl Reader<'_> {
                 default
             }
         }
+    }
+
+    fn record_first(&mut self) -> u32 {
+        self.number("RECORD_FIRST", 0, 0..=MOST_RECORDED)
     }
 
     /// Off unless it is switched on.
@@ -245,7 +258,7 @@ impl Reader<'_> {
 }
 
 /// An address over https, or over plain http on this machine.
-fn safe_url(text: &str) -> Result<Url, &'static str> {
+pub fn safe_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::from_str(text).map_err(|_| "must be a URL")?;
     let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
     if safe { Ok(url) } else { Err("must begin with https:// (plain http only on this machine)") }

@@ -30,6 +30,7 @@ pub mod permissions;
 pub mod receiver;
 pub mod reconcile;
 pub mod secrets;
+mod seen;
 pub mod sweeper;
 pub mod trouble;
 pub mod webhook;

@@ -20,6 +20,7 @@ use crate::{
     ledger::{Inbox, NewDelivery},
     metrics,
     secrets::SecretStore,
+    seen::{self, Headers as Seen},
     webhook::{Admitted, Denied, Gate, KeySource, Refusal, SigningSecrets, Unverified, binding::BindingKey},
 };
 
@@ -33,6 +34,7 @@ pub struct Receiver {
     inbox: Inbox,
     gate: Gate,
     max_body_bytes: usize,
+    record_headers: bool,
     clock: SharedClock,
 }
 
@@ -82,23 +84,30 @@ impl Receiver {
             tolerance: settings.tolerance,
         };
         let inbox = Inbox::new(dynamodb, settings.deliveries_table);
-        Ok(Self { inbox, gate, max_body_bytes: settings.max_body_bytes, clock })
+        Ok(Self {
+            inbox,
+            gate,
+            max_body_bytes: settings.max_body_bytes,
+            record_headers: settings.record_headers,
+            clock,
+        })
     }
 
     /// One invocation, by the event of a Function URL.
     pub async fn invoke(self: Arc<Self>, event: LambdaEvent<Value>) -> Result<Value, Error> {
+        let seen = self.record_headers.then(|| seen::headers(&event.payload));
         let Some(request) = door::request(event.payload) else {
             return Ok(door::malformed(&self.respond(&Answer::Refused(Refusal::MalformedRequest))?));
         };
         let mut adapter = Adapter::from(service_fn(move |request: Request| {
-            let receiver = Arc::clone(&self);
-            async move { receiver.handle(request).await }
+            let (receiver, seen) = (Arc::clone(&self), seen.clone());
+            async move { receiver.handle(request, seen).await }
         }));
         let answer = adapter.call(LambdaEvent::new(request, event.context)).await?;
         Ok(serde_json::to_value(answer)?)
     }
 
-    async fn handle(&self, request: Request) -> Result<Response<Body>, Error> {
+    async fn handle(&self, request: Request, seen: Option<Seen>) -> Result<Response<Body>, Error> {
         let context = request.lambda_context_ref();
         let receipt = context.map(|context| context.request_id.clone()).unwrap_or_default();
         let (parts, body) = request.into_parts();
@@ -111,7 +120,7 @@ impl Receiver {
                     Body::Binary(bytes) => Bytes::from(bytes),
                     _ => Bytes::new(),
                 };
-                let taken = self.take(&parts.headers, body, &receipt);
+                let taken = self.take(&parts.headers, body, &receipt, seen);
                 match timeout(BUDGET, taken).await {
                     Ok(answer) => answer,
                     Err(_) => Answer::Trouble("it took too long".to_owned()),
@@ -122,7 +131,7 @@ impl Receiver {
         self.respond(&answer)
     }
 
-    async fn take(&self, headers: &HeaderMap, body: Bytes, receipt: &str) -> Answer {
+    async fn take(&self, headers: &HeaderMap, body: Bytes, receipt: &str, seen: Option<Seen>) -> Answer {
         if body.len() > self.max_body_bytes {
             return Answer::Refused(Refusal::BodyTooLarge);
         }
@@ -136,7 +145,12 @@ impl Receiver {
             Err(Denied::Refused(refusal)) => return Answer::Refused(refusal),
             Err(Denied::NotNow(why)) => return Answer::Trouble(why),
         };
-        match self.inbox.put(NewDelivery::new(&delivery, &event, receipt, now)).await {
+        let new = NewDelivery::new(&delivery, &event, receipt, now);
+        let new = match seen {
+            Some(seen) => new.with_headers(seen),
+            None => new,
+        };
+        match self.inbox.put(new).await {
             Ok(put) => {
                 metrics::taken(&put);
                 tracing::info!(

@@ -106,6 +106,7 @@ impl Worker {
             }
             Lease::Taken(row) => row,
         };
+        self.archive.first.keep(&self.archive.bucket, &row).await;
         let deadline = Instant::now() + until(self.clock.now(), end).saturating_sub(MARGIN);
         let task = Task { row: &row, deadline, now: self.clock.now(), last_look: false };
         if row.outcome.is_some() {

@@ -169,7 +169,7 @@ impl Bucket {
         }
     }
 
-    async fn put(&self, at: At<'_>, content_type: &str, body: Bytes) -> Result<Written, Trouble> {
+    pub(super) async fn put(&self, at: At<'_>, content_type: &str, body: Bytes) -> Result<Written, Trouble> {
         let put = self
             .s3
             .put_object()

@@ -2,6 +2,7 @@
 
 mod batch;
 mod bucket;
+mod first;
 mod interaction;
 mod output;
 mod parts;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 pub use bucket::Bucket;
+pub use first::FirstDeliveries;
 
 use crate::{
     clock::{Millis, millis},
@@ -49,6 +51,7 @@ pub struct Archive {
     pub bucket: Bucket,
     /// Where it is set, a job under Google's signature must carry a token of ours.
     pub binding: Option<SecretStore<BindingKey>>,
+    pub first: FirstDeliveries,
 }
 
 /// For so long after an event its outputs may still be on their way, and later they are lost.

@@ -16,10 +16,13 @@ use tokio::{
     sync::broadcast::error::RecvError,
 };
 
-use crate::dev::{
-    ADDRESSES, Addresses, Announced, Change, DEFAULT_PORT, Machine, Options, Ports,
-    gemini::{Fault, Settings},
-    quick,
+use crate::{
+    config::MOST_RECORDED,
+    dev::{
+        ADDRESSES, Addresses, Announced, BindingKeyOption, Change, DEFAULT_PORT, Machine, Options, Ports,
+        gemini::{DynamicForm, Fault, MetadataPlace, Settings},
+    },
+    secrets::Secret,
 };
 
 #[derive(clap::Args)]
@@ -51,6 +54,18 @@ pub struct Args {
     /// Simulated interactions show their results in `outputs`, as they did once, and not in `steps`
     #[arg(long)]
     legacy_outputs: bool,
+    /// How events are signed that go to a job's own addresses
+    #[arg(long, value_name = "FORM", default_value = "v1a")]
+    dynamic_form: DynamicForm,
+    /// Where an event carries its job's user_metadata
+    #[arg(long, value_name = "PLACE", default_value = "top")]
+    metadata_place: MetadataPlace,
+    /// Requires binding tokens of dynamic webhooks; without a KEY, by one that is made for the folder
+    #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true)]
+    binding_key: Option<Option<String>>,
+    /// Keeps the first N deliveries as they came, under first-deliveries/ in the bucket
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_RECORDED)))]
+    record_first: u32,
 }
 
 type Faults = Vec<Fault>;
@@ -71,10 +86,18 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         answer_delay: args.answer_delay,
         legacy_outputs: args.legacy_outputs,
         faults: args.faults,
+        dynamic_form: args.dynamic_form,
+        metadata_place: args.metadata_place,
         ..Settings::default()
     };
     let ports = Ports::take(args.port).await?;
-    let machine = Machine::start(Options { data: args.data, ports, simulator, pace: quick() }).await?;
+    let binding_key = args.binding_key.map(|key| match key {
+        Some(key) => BindingKeyOption::Given(Secret::new(key)),
+        None => BindingKeyOption::Made,
+    });
+    let record_first = args.record_first;
+    let options = Options { simulator, binding_key, record_first, ..Options::new(args.data, ports) };
+    let machine = Machine::start(options).await?;
     let file = machine.addresses.data_dir.join(ADDRESSES);
     write_addresses(&file, &machine.addresses)?;
     let shown = show(&machine, args.json).await;
@@ -147,6 +170,10 @@ fn greet(out: &mut dyn Write, at: &Addresses) -> io::Result<()> {
     }
     writeln!(out, "  {:<9} {}", "data", at.data_dir.display())?;
     writeln!(out, "  {:<9} {}", "secret", at.webhook_secret)?;
+    writeln!(out, "  {:<9} {}", "keys", at.jwks_url)?;
+    if let Some(key) = &at.binding_key {
+        writeln!(out, "  {:<9} {key}", "binding")?;
+    }
     writeln!(
         out,
         "  {:<9} {} / {} ({})",

@@ -26,6 +26,10 @@ pub struct Local {
 }
 
 impl Local {
+    pub fn is_named(&self) -> bool {
+        self.local.is_some()
+    }
+
     /// None where the command is not meant for one.
     pub fn named(&self) -> Result<Option<Addresses>> {
         self.local.as_deref().map(read).transpose()

@@ -11,7 +11,9 @@ mod place;
 mod reconcile;
 mod show;
 mod stack;
+mod token;
 mod trigger;
+mod verify;
 mod webhook;
 mod webhooks_api;
 
@@ -42,8 +44,12 @@ enum Command {
     Jobs(jobs::Args),
     /// Finds jobs that ended without an event
     Reconcile(reconcile::Args),
+    /// Binds a job to us: a token for its user_metadata, which a dynamic webhook has to prove
+    Token(token::Args),
     /// Signs an event, and sends or shows it
     Trigger(trigger::Args),
+    /// Says step by step why a captured delivery is accepted or refused
+    Verify(verify::Args),
     /// Registers, shows, pings and deletes webhooks at the Gemini API
     Webhook(webhook::Args),
 }
@@ -65,7 +71,9 @@ pub fn main() -> ExitCode {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Jobs(args) => jobs::run(args).await,
             Command::Reconcile(args) => reconcile::run(args).await,
+            Command::Token(args) => token::run(args).await,
             Command::Trigger(args) => trigger::run(args).await,
+            Command::Verify(args) => verify::run(args).await,
             Command::Webhook(args) => webhook::run(args).await,
         }
     });

@@ -49,7 +49,7 @@ pub struct Place {
 const LONGEST_ANSWER: u64 = 1 << 30;
 
 /// What says which place it is.
-const READ: [&str; 11] = [
+const READ: [&str; 17] = [
     "WEBHOOK_URL",
     "DELIVERIES_TABLE",
     "JOBS_TABLE",
@@ -61,9 +61,20 @@ const READ: [&str; 11] = [
     "GEMINI_BASE_URL",
     "RECEIVER_FUNCTION",
     "ARCHIVER_FUNCTION",
+    "DYNAMIC_WEBHOOKS",
+    "JWKS_URL",
+    "JWT_AUDIENCE",
+    "BINDING_KEY",
+    "BINDING_KEY_SECRET_ID",
+    "WEBHOOK_TOLERANCE_SECONDS",
 ];
 
 impl PlaceArgs {
+    /// Whether somebody said where, rather than leaving it to be found.
+    pub fn is_named(&self) -> bool {
+        self.stack.is_some() || self.local.is_named()
+    }
+
     pub async fn open(&self) -> Result<Place> {
         if let Some(stack) = &self.stack {
             return Place::of_stack(stack).await;
@@ -97,6 +108,16 @@ impl Place {
         ] {
             settings.extend(stack.get(output).map(|value| (setting, value.to_owned())));
         }
+        for (setting, parameter) in [
+            ("DYNAMIC_WEBHOOKS", "DynamicWebhooks"),
+            ("JWKS_URL", "JwksUrl"),
+            ("JWT_AUDIENCE", "JwtAudience"),
+            ("BINDING_KEY_SECRET_ID", "BindingKeySecretArn"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "ToleranceSeconds"),
+        ] {
+            let value = stack.parameter(parameter).filter(|value| !value.is_empty());
+            settings.extend(value.map(|value| (setting, value.to_owned())));
+        }
         let base =
             environment("GEMINI_BASE_URL").or_else(|| stack.parameter("GeminiBaseUrl").map(str::to_owned));
         settings.extend(base.map(|url| ("GEMINI_BASE_URL", url)));
@@ -126,9 +147,7 @@ impl Place {
                 at.dynamodb_url
             )
         })?;
-        let secret = ("WEBHOOK_SECRET", at.webhook_secret.clone());
-        let settings = READ.into_iter().filter_map(|name| Some((name, at.setting(name)?)));
-        let settings = settings.chain([secret]).collect();
+        let settings = READ.into_iter().filter_map(|name| Some((name, at.setting(name)?))).collect();
         let credentials = (at.aws_access_key_id.as_str(), at.aws_secret_access_key.as_str());
         let config = |url: &str| plain_config(url, credentials, &at.aws_region, aws::archiver_timeouts());
         // The other services are never asked here.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -34,7 +35,7 @@ use crate::{
     receiver::Receiver,
     secrets::Secret,
     sweeper::sweep,
-    webhook::SigningSecrets,
+    webhook::{SigningSecrets, binding::BindingKey},
     worker::Pace,
 };
 
@@ -52,6 +53,30 @@ pub struct Options {
     pub ports: Ports,
     pub simulator: gemini::Settings,
     pub pace: Pace,
+    /// Requires binding tokens of events under Google's keys.
+    pub binding_key: Option<BindingKeyOption>,
+    pub record_first: u32,
+}
+
+/// Where the key of binding tokens comes from.
+#[derive(Clone, Debug)]
+pub enum BindingKeyOption {
+    Given(Secret),
+    /// Made once for each folder.
+    Made,
+}
+
+impl Options {
+    pub fn new(data: impl Into<PathBuf>, ports: Ports) -> Self {
+        Self {
+            data: data.into(),
+            ports,
+            simulator: gemini::Settings::default(),
+            pace: quick(),
+            binding_key: None,
+            record_first: 0,
+        }
+    }
 }
 
 /// Troubles are waited out for seconds here, not for minutes.
@@ -81,6 +106,12 @@ pub struct Addresses {
     pub bucket: String,
     pub data_dir: PathBuf,
     pub webhook_secret: String,
+    /// Where the public keys of dynamic webhooks are, and the file that holds the private ones.
+    pub jwks_url: String,
+    pub issuer_keys: PathBuf,
+    /// Only where binding tokens are required.
+    pub binding_key: Option<String>,
+    pub record_first: u32,
     pub aws_access_key_id: String,
     pub aws_secret_access_key: String,
     pub aws_region: String,
@@ -88,7 +119,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The archiver's settings, by the names that the functions read from their environment.
+    /// The settings of both functions, by the names that they read from their environment.
     pub fn setting(&self, name: &str) -> Option<String> {
         let value = match name {
             "DELIVERIES_TABLE" => &self.deliveries_table,
@@ -96,8 +127,13 @@ impl Addresses {
             "BUCKET" => &self.bucket,
             "GEMINI_API_KEY" => &self.gemini_api_key,
             "GEMINI_BASE_URL" => &self.gemini_url,
-            "WEBHOOK_URL" => &self.webhook_url,
-            "RECONCILE_BATCHES" => return Some("true".to_owned()),
+            "WEBHOOK_URL" | "JWT_AUDIENCE" => &self.webhook_url,
+            "WEBHOOK_SECRET" => &self.webhook_secret,
+            "JWKS_URL" => &self.jwks_url,
+            "AWS_ENDPOINT_URL_DYNAMODB" => &self.dynamodb_url,
+            "BINDING_KEY" => return self.binding_key.clone(),
+            "RECORD_FIRST" => return Some(self.record_first.to_string()),
+            "RECONCILE_BATCHES" | "DYNAMIC_WEBHOOKS" => return Some("true".to_owned()),
             _ => return None,
         };
         Some(value.clone())
@@ -124,6 +160,8 @@ impl Machine {
         let (shutdown, stop) = watch::channel(false);
         let stores = stores::open(&options.data, dynamodb, s3, stop.clone()).await?;
         let secret = signing_secret(&options.data)?;
+        let binding_key = binding_key(&options.data, options.binding_key)?;
+        let data_dir = fs::canonicalize(&options.data)?;
         let bus = Bus::open(&options.data)?;
 
         let addresses = Addresses {
@@ -135,7 +173,11 @@ impl Machine {
             deliveries_table: stores.deliveries_table.clone(),
             jobs_table: stores.jobs_table.clone(),
             bucket: stores.bucket.clone(),
-            data_dir: fs::canonicalize(&options.data)?,
+            jwks_url: format!("{gemini_url}/.well-known/jwks.json"),
+            issuer_keys: data_dir.join("gemini").join(gemini::ISSUER_KEYS),
+            binding_key: binding_key.map(|key| key.expose().to_owned()),
+            record_first: options.record_first,
+            data_dir,
             webhook_secret: secret.expose().to_owned(),
             aws_access_key_id: stores.access_key_id.clone(),
             aws_secret_access_key: stores.secret_access_key.clone(),
@@ -235,12 +277,7 @@ fn end_of_invocation() -> Millis {
 }
 
 fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {
-    let settings = ReceiverSettings::read(&|name| match name {
-        "DELIVERIES_TABLE" => Some(addresses.deliveries_table.clone()),
-        "WEBHOOK_SECRET" => Some(addresses.webhook_secret.clone()),
-        "AWS_ENDPOINT_URL_DYNAMODB" => Some(addresses.dynamodb_url.clone()),
-        _ => None,
-    })?;
+    let settings = ReceiverSettings::read(&|name| addresses.setting(name))?;
     let dynamodb = stores.dynamodb(aws::receiver_timeouts());
     Receiver::new(settings, dynamodb, no_secrets_manager(), Arc::new(SystemClock))
         .map_err(|error| anyhow!(error))
@@ -257,7 +294,7 @@ fn archiver(addresses: &Addresses, stores: &Stores, pace: Pace) -> Result<Archiv
     Archiver::new(settings, clients, Arc::new(SystemClock), pace).map_err(|error| anyhow!(error))
 }
 
-/// Both secrets are given here, so this client is never called.
+/// All secrets are given here, so this client is never called.
 fn no_secrets_manager() -> aws_sdk_secretsmanager::Client {
     let config = aws_sdk_secretsmanager::Config::builder();
     aws_sdk_secretsmanager::Client::from_conf(config.behavior_version_latest().build())
@@ -272,11 +309,35 @@ fn signing_secret(folder: &Path) -> Result<Secret> {
         return Ok(Secret::new(text.trim()));
     }
     let secret = SigningSecrets::development();
-    let temporary = folder.join("webhook-secret.new");
-    fs::write(&temporary, secret.expose())
-        .and_then(|()| fs::rename(&temporary, &path))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    keep(&path, &secret)?;
     Ok(secret)
+}
+
+fn binding_key(folder: &Path, option: Option<BindingKeyOption>) -> Result<Option<Secret>> {
+    let path = folder.join("binding-key");
+    let key = match option {
+        None => return Ok(None),
+        Some(BindingKeyOption::Given(key)) => key,
+        Some(BindingKeyOption::Made) => match fs::read_to_string(&path) {
+            Ok(text) => Secret::new(text.trim()),
+            Err(_) => {
+                let key = Secret::new(uuid::Uuid::new_v4().simple().to_string());
+                keep(&path, &key)?;
+                key
+            }
+        },
+    };
+    BindingKey::parse(key.expose()).map_err(|why| anyhow!("the binding key {why}"))?;
+    Ok(Some(key))
+}
+
+/// A temporary file is its owner's alone, and keeps that when it gets its name.
+fn keep(path: &Path, secret: &Secret) -> Result<()> {
+    let folder = path.parent().context("a secret has no folder")?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(secret.expose().as_bytes())?;
+    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
 }
 
 /// One process has the folder to itself, so leases found at start have nobody behind them.

@@ -12,5 +12,5 @@ pub mod stores;
 
 pub use bus::{Announced, Bus, BusFault};
 pub use changes::Change;
-pub use machine::{ADDRESSES, Addresses, Machine, Options, quick};
+pub use machine::{ADDRESSES, Addresses, BindingKeyOption, Machine, Options, quick};
 pub use ports::{DEFAULT_PORT, Ports};

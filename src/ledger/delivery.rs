@@ -1,5 +1,7 @@
 //! A row of the Deliveries table, as it is first written and as it is read.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use bytes::Bytes;
 use serde_json::json;
@@ -119,6 +121,13 @@ impl NewDelivery {
         Self { key: key.to_owned(), digest, item }
     }
 
+    /// Keeps the headers as a person may see them.
+    pub fn with_headers(mut self, headers: BTreeMap<String, String>) -> Self {
+        let headers = headers.into_iter().map(|(name, value)| (name, AttributeValue::S(value)));
+        self.item.insert(attr::HEADERS.to_owned(), AttributeValue::M(headers.collect()));
+        self
+    }
+
     /// The same delivery beside another one of its id: a second body under a known id is kept, not believed.
     pub(super) fn beside(&self) -> Self {
         let tail = self.digest.get(..16).unwrap_or(&self.digest);
@@ -135,6 +144,11 @@ impl NewDelivery {
         item.insert(attr::WEBHOOK_ID.to_owned(), AttributeValue::S(self.key));
         item
     }
+}
+
+fn headers(value: &AttributeValue) -> Option<BTreeMap<String, String>> {
+    let told = value.as_m().ok()?.iter();
+    Some(told.filter_map(|(name, value)| Some((name.clone(), value.as_s().ok()?.clone()))).collect())
 }
 
 /// Which part of the index an open row is in.
@@ -159,7 +173,10 @@ pub struct Delivery {
     pub received_at: Millis,
     pub job_hint: Option<String>,
     pub job_id: Option<String>,
+    pub scheme: Option<String>,
+    pub key_id: Option<String>,
     pub trust: Trust,
+    pub headers: Option<BTreeMap<String, String>>,
     pub attempt: i64,
     pub crashes: i64,
     pub give_up_at: Millis,
@@ -188,6 +205,9 @@ impl Delivery {
             received_at: number(row, attr::RECEIVED_AT).ok_or_else(|| fault("it has no received_at"))?,
             job_hint: owned(attr::JOB_HINT),
             job_id: owned(attr::JOB_ID),
+            scheme: owned(attr::SCHEME),
+            key_id: owned(attr::KEY_ID),
+            headers: row.get(attr::HEADERS).and_then(headers),
             trust: match text(row, attr::TRUST) {
                 Some("project") => Trust::Project,
                 _ => Trust::Issuer,

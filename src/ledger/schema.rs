@@ -28,6 +28,8 @@ pub mod attr {
     pub const OPEN: &str = "open";
     pub const DUE_AT: &str = "due_at";
     pub const LAST_ERROR: &str = "last_error";
+    /// Of the delivery, redacted. Only while first deliveries are recorded.
+    pub const HEADERS: &str = "headers";
     pub const SCHEMA: &str = "schema";
     pub const EXPIRES_AT: &str = "expires_at";
 

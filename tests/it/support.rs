@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use gemhook::{
     aws,
-    dev::{ADDRESSES, Addresses, Change, Machine, Options, Ports, gemini::Settings, quick},
+    dev::{ADDRESSES, Addresses, Change, Machine, Options, Ports, gemini::Settings},
 };
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Client, RequestBuilder, Response};
@@ -45,13 +45,12 @@ impl TestMachine {
     }
 
     async fn in_folder(folder: TempDir, simulator: Settings) -> Self {
-        let options = Options {
-            data: folder.path().to_owned(),
-            ports: Ports::take(0).await.unwrap(),
-            simulator,
-            pace: quick(),
-        };
-        let machine = Machine::start(options).await.unwrap();
+        Self::with_options(folder, |options| Options { simulator, ..options }).await
+    }
+
+    pub async fn with_options(folder: TempDir, set: impl FnOnce(Options) -> Options) -> Self {
+        let options = Options::new(folder.path(), Ports::take(0).await.unwrap());
+        let machine = Machine::start(set(options)).await.unwrap();
         Self { machine, http: Client::new(), folder }
     }
 

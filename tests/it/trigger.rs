@@ -60,7 +60,8 @@ async fn a_job_of_ones_own_is_archived_and_a_duplicate_changes_nothing() {
     let job = test.silent_batch(crate::support::three_requests()).await;
     let set = format!("data.id={job}");
     for _ in 0..2 {
-        let output = trigger(&test, &["batch.succeeded", "--set", &set, "--id", "msg_mine"]).await;
+        let same = ["--id", "msg_mine", "--set", "timestamp=2026-05-28T20:26:30Z"];
+        let output = trigger(&test, &[&["batch.succeeded", "--set", &set][..], &same].concat()).await;
         assert_eq!(answer(&output)["status"], 200, "{output:?}");
     }
     assert_eq!(end(&test.ended("msg_mine").await), "done/archived");
@@ -147,4 +148,38 @@ fn without_a_place_or_a_secret_it_says_what_is_missing() {
     assert!(code == Some(1) && !said.contains("s3cret"), "{said}");
     assert_eq!(run(&[]).0, Some(2));
     assert_eq!(run(&["ping", "--set", "nothing"]).0, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_of_signature_is_accepted_from_the_command_line() {
+    let test = TestMachine::start().await;
+    for (form, trust) in [("v1", "project"), ("v1a", "issuer"), ("jwt", "issuer")] {
+        let output = trigger(&test, &["ping", "--form", form]).await;
+        assert_eq!(answer(&output)["status"], 200, "{output:?}");
+        let rows = test.deliveries().await;
+        let row = rows.iter().find(|row| text(row, "scheme") == form).unwrap();
+        assert_eq!(text(row, "trust"), trust);
+    }
+    for wrong in [
+        &["ping", "--form", "jwt", "--audience", "https://example.com/"][..],
+        &["ping", "--form", "v1a", "--age", "400"],
+    ] {
+        assert_eq!(answer(&trigger(&test, wrong).await)["status"], 401, "{wrong:?}");
+    }
+    assert_eq!(test.deliveries().await.len(), 3);
+}
+
+#[test]
+fn googles_forms_need_a_running_machine() {
+    let folder = crate::support::folder();
+    for form in ["v1a", "jwt"] {
+        let output = Command::new(GEMHOOK)
+            .args(["trigger", "ping", "--form", form, "--to", "http://127.0.0.1:9/"])
+            .current_dir(folder.path())
+            .env_remove("WEBHOOK_SECRET")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("gemhook dev"), "{said}");
+    }
 }

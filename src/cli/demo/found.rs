@@ -14,6 +14,7 @@ use crate::{
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct DeliveryRow {
     pub webhook_id: String,
+    pub scheme: String,
     pub state: String,
     pub outcome: Option<String>,
     pub attempt: i64,

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io::IsTerminal, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::{Client, header::CONTENT_TYPE};
+use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -13,14 +13,14 @@ use tokio::{
 
 use super::{
     found::Found,
-    report::{Answer, Report},
+    report::{Answer, Ids, Played, Report},
 };
 use crate::{
+    cli::trigger::signed::{Signed, Signer, fresh_id},
     clock::{Clock, SystemClock},
     dev::{
-        Machine, Options, Ports,
-        gemini::{Sent, Settings},
-        quick,
+        Change, Machine, Options, Ports,
+        gemini::{DynamicForm, Sent, Settings},
     },
     webhook::SigningSecrets,
 };
@@ -39,15 +39,14 @@ pub(super) async fn play(show_progress: bool) -> Result<Report> {
     bar.set_message("starting the local machine");
     let simulator =
         Settings { finish_after: Duration::from_millis(200), copies: COPIES, ..Settings::default() };
-    let options =
-        Options { data: folder.path().to_owned(), ports: Ports::take(0).await?, simulator, pace: quick() };
+    let options = Options { simulator, ..Options::new(folder.path(), Ports::take(0).await?) };
     let machine = Machine::start(options).await?;
     let played = act(&machine, &bar).await;
     bar.finish_and_clear();
     let report = match played {
-        Ok((answers, batch, unknown)) => {
-            let found = Found::read(&machine, &batch).await?;
-            Ok(Report::new(answers, batch, unknown, found))
+        Ok(played) => {
+            let found = Found::read(&machine, &played.batch).await?;
+            Ok(Report::new(played, found))
         }
         Err(error) => Err(error),
     };
@@ -55,7 +54,7 @@ pub(super) async fn play(show_progress: bool) -> Result<Report> {
     report
 }
 
-async fn act(machine: &Machine, bar: &ProgressBar) -> Result<(Vec<Answer>, String, String)> {
+async fn act(machine: &Machine, bar: &ProgressBar) -> Result<Played> {
     let http = Client::new();
     let (mut sent, mut changes) = (machine.simulator.watch(), machine.changes());
 
@@ -72,19 +71,50 @@ async fn act(machine: &Machine, bar: &ProgressBar) -> Result<(Vec<Answer>, Strin
     answers.sort_by(|one: &Answer, other| one.delivery.cmp(&other.delivery));
     bar.inc(1);
 
-    let unknown = format!("msg_{}", uuid::Uuid::new_v4());
+    let unknown = fresh_id();
     answers.extend(post_others(&http, machine, &unknown).await?);
     bar.inc(1);
 
     bar.set_message("its result is archived");
-    let mut open = 2;
+    ends(&mut changes, 2).await?;
+    bar.inc(1);
+
+    bar.set_message("Google's own forms, and a job that is not ours");
+    let event = answers.first().map(|answer| answer.webhook_id.clone()).unwrap_or_default();
+    let ids = Ids { event, unknown, v1a: fresh_id(), foreign: fresh_id() };
+    answers.extend(post_googles(&http, machine, &batch, &ids).await?);
+    ends(&mut changes, 3).await?;
+    bar.inc(1);
+    Ok(Played { batch, answers, ids })
+}
+
+async fn ends(changes: &mut Receiver<Change>, mut open: usize) -> Result<()> {
     while open > 0 {
-        if next(&mut changes, "the deliveries did not come to an end").await?.is_end() {
+        if next(changes, "the deliveries did not come to an end").await?.is_end() {
             open -= 1;
         }
     }
-    bar.inc(1);
-    Ok((answers, batch, unknown))
+    Ok(())
+}
+
+/// What a dynamic webhook would be sent: of the same job in both forms, and of a job that our key cannot read.
+async fn post_googles(http: &Client, machine: &Machine, batch: &str, ids: &Ids) -> Result<Vec<Answer>> {
+    let at = &machine.addresses;
+    let now = SystemClock.now() / 1000;
+    let body = |job: &str| json!({"type": "batch.succeeded", "data": {"id": job}}).to_string().into_bytes();
+    let (ours, foreign, token) = (body(batch), body("batches/somebody-elses"), fresh_id());
+    let mut answers = Vec::new();
+    for (what, form, id, body) in [
+        ("the same job, signed by Google (v1a)", DynamicForm::V1a, &ids.v1a, &ours),
+        ("the same job, signed by Google (a token)", DynamicForm::Jwt, &token, &ours),
+        ("a foreign job, rightly signed by Google", DynamicForm::V1a, &ids.foreign, &foreign),
+    ] {
+        let signature = Signer::issuer(&at.issuer_keys, form, &*at.webhook_url)?.sign(id, now, body)?;
+        let event = Signed::new(signature, id.clone(), now, body.clone());
+        let status = event.post(http, at.webhook_url.parse()?).await?.status().as_u16();
+        answers.push(Answer { delivery: what.to_owned(), webhook_id: id.clone(), status, expected: 200 });
+    }
+    Ok(answers)
 }
 
 /// A forged, a stale and an unknown event, each posted by hand.
@@ -100,14 +130,9 @@ async fn post_others(http: &Client, machine: &Machine, unknown: &str) -> Result<
         ("a stale event (rightly signed, an hour ago)", &ours, "msg_stale", now - 3600, &forged, 401),
         ("an event of a type nobody knows", &ours, unknown, now, &odd, 200),
     ] {
-        let request = http
-            .post(&machine.addresses.webhook_url)
-            .header("webhook-id", id)
-            .header("webhook-timestamp", at)
-            .header("webhook-signature", secrets.sign(id, at, body.as_bytes()))
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.clone());
-        let answer = request.send().await?;
+        let signature = secrets.sign(id, at, body.as_bytes());
+        let event = Signed::new(signature, id.to_owned(), at, body.clone().into_bytes());
+        let answer = event.post(http, machine.addresses.webhook_url.parse()?).await?;
         answers.push(Answer {
             delivery: what.to_owned(),
             webhook_id: id.to_owned(),
@@ -201,7 +226,7 @@ fn progress(show: bool) -> ProgressBar {
     if !show || !std::io::stdout().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(4);
+    let bar = ProgressBar::new(5);
     if let Ok(style) = ProgressStyle::with_template("{bar:24} {msg}") {
         bar.set_style(style);
     }

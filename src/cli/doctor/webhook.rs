@@ -10,10 +10,7 @@ use crate::{
     aws::explain,
     cli::{
         place::Place,
-        trigger::{
-            event,
-            signed::{Form, Signed},
-        },
+        trigger::{event, signed::Signed},
     },
     clock::{Clock, SystemClock},
     ledger::schema::attr,
@@ -93,7 +90,8 @@ pub(super) async fn probe(place: &Place) -> Result<Finding, Finding> {
     let body =
         event::sample(PROBE, now, &[]).map_err(|error| Finding::failure(error.to_string(), "report it"))?;
     let id = format!("gemhook-probe-{}", uuid::Uuid::new_v4());
-    let signed = Signed::new(Form::V1, &secrets, id, now, body);
+    let signature = secrets.sign(&id, now, &body);
+    let signed = Signed::new(signature, id, now, body);
     let to = url
         .parse()
         .map_err(|_| Finding::failure(format!("{url} is no address"), "see the stack's outputs"))?;

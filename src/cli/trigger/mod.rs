@@ -13,7 +13,7 @@ use serde_json::json;
 
 use self::{
     event::Change,
-    signed::{Form, Signed},
+    signed::{Form, Signed, Signer},
 };
 use super::{
     local::Local,
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     aws,
     clock::{Clock, SystemClock},
+    dev::{Addresses, gemini::DynamicForm},
     secrets::{PLACEHOLDER, Secret},
     webhook::SigningSecrets,
 };
@@ -61,6 +62,9 @@ pub struct Args {
     /// How it is signed
     #[arg(long, default_value = "v1")]
     form: Form,
+    /// Whom a token is meant for [default: the address it goes to]
+    #[arg(long, value_name = "URL")]
+    audience: Option<String>,
     #[command(flatten)]
     local: Local,
 }
@@ -76,7 +80,7 @@ enum Print {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let (url, stored) = place(args.stack.as_deref(), &args.local).await?.unzip();
+    let place = place(args.stack.as_deref(), &args.local).await?;
     let now = SystemClock.now();
     let timestamp = now.div_euclid(1000).saturating_sub(args.age);
     let body = match (&args.body, &args.event_type) {
@@ -84,17 +88,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         (None, Some(event_type)) => event::sample(event_type, timestamp, &args.set)?,
         (None, None) => bail!("a TYPE or --body is needed"),
     };
-    let given = args.secret.or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
-    let secret = given.or(stored);
-    let secret = secret.context(
-        "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`",
-    )?;
-    let secrets =
-        SigningSecrets::parse(secret.expose()).map_err(|why| anyhow::anyhow!("the signing secret {why}"))?;
+    let signer = signer(&args, place.as_ref())?;
     let id = args.id.unwrap_or_else(signed::fresh_id);
-    let event = Signed::new(args.form, &secrets, id, timestamp, body);
+    let event = Signed::new(signer.sign(&id, timestamp, &body)?, id, timestamp, body);
 
-    let to = args.to.or(url);
+    let to = args.to.or(place.map(|place| place.url));
     let needed = "no address: give --to URL, name a --stack or start `gemhook dev`";
     match args.print {
         Some(Print::Lambda) => print_line(&format!("{:#}", show::lambda(&event, to.as_ref(), now)))?,
@@ -105,11 +103,19 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where events go and what signs them, where a place is named or runs.
-async fn place(stack: Option<&str>, local: &Local) -> Result<Option<(Url, Secret)>> {
+/// Where events go and what signs them.
+struct Place {
+    url: Url,
+    secret: Secret,
+    local: Option<Addresses>,
+}
+
+/// Where a place is named or runs.
+async fn place(stack: Option<&str>, local: &Local) -> Result<Option<Place>> {
     let Some(name) = stack else {
-        let at = local.or_running()?;
-        return at.map(|at| Ok((Url::parse(&at.webhook_url)?, Secret::new(at.webhook_secret)))).transpose();
+        let Some(at) = local.or_running()? else { return Ok(None) };
+        let (url, secret) = (Url::parse(&at.webhook_url)?, Secret::new(&at.webhook_secret));
+        return Ok(Some(Place { url, secret, local: Some(at) }));
     };
     let sdk = aws::config(aws::archiver_timeouts()).await;
     let stack = Stack::read(&sdk, name).await?;
@@ -120,10 +126,38 @@ async fn place(stack: Option<&str>, local: &Local) -> Result<Option<(Url, Secret
     if secret.expose() == PLACEHOLDER {
         bail!("the stack {name} has no signing secret yet: gemhook webhook create --stack {name}");
     }
-    Ok(Some((Url::parse(stack.need(stack::WEBHOOK_URL)?)?, secret)))
+    Ok(Some(Place { url: Url::parse(stack.need(stack::WEBHOOK_URL)?)?, secret, local: None }))
 }
 
-fn read(path: &std::path::Path) -> Result<Vec<u8>> {
+fn signer(args: &Args, place: Option<&Place>) -> Result<Signer> {
+    let form = match args.form {
+        Form::V1 => return by_secret(args, place),
+        _ if args.secret.is_some() => bail!("--secret signs in the form v1 only"),
+        Form::V1a => DynamicForm::V1a,
+        Form::Jwt => DynamicForm::Jwt,
+    };
+    let at = place.and_then(|place| place.local.as_ref()).context(
+        "only Google's keys sign in this form, and here those of a running `gemhook dev`: start one, or name its \
+         folder with --local=DIR",
+    )?;
+    let audience = match (&args.audience, &args.to) {
+        (Some(audience), _) => audience,
+        (None, Some(to)) => to.as_str(),
+        (None, None) => &at.webhook_url,
+    };
+    Signer::issuer(&at.issuer_keys, form, audience)
+}
+
+fn by_secret(args: &Args, place: Option<&Place>) -> Result<Signer> {
+    let given = args.secret.clone().or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
+    let secret = given.or_else(|| place.map(|place| place.secret.clone())).context(
+        "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`",
+    )?;
+    let secrets = SigningSecrets::parse(secret.expose());
+    Ok(Signer::Secrets(secrets.map_err(|why| anyhow!("the signing secret {why}"))?))
+}
+
+pub(super) fn read(path: &std::path::Path) -> Result<Vec<u8>> {
     if path.as_os_str() == "-" {
         let mut body = Vec::new();
         std::io::stdin().read_to_end(&mut body).context("cannot read standard input")?;

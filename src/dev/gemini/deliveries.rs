@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::{Client, redirect};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
@@ -19,7 +19,9 @@ use super::{
     agenda::Agenda,
     faults::{Faults, Mishap},
     job::Event,
+    keys::{IssuerKeys, Subject},
     locked, now, rfc3339,
+    settings::{DynamicForm, MetadataPlace},
     store::Shelf,
     webhooks::{State, Webhooks},
 };
@@ -114,6 +116,9 @@ pub(super) struct Deliveries {
     secrets: SigningSecrets,
     webhooks: Arc<Webhooks>,
     faults: Arc<Faults>,
+    issuer: Arc<IssuerKeys>,
+    dynamic_form: DynamicForm,
+    metadata_place: MetadataPlace,
     copies: u32,
     retries: Vec<Duration>,
     sent: broadcast::Sender<Sent>,
@@ -126,6 +131,7 @@ impl Deliveries {
         secrets: SigningSecrets,
         webhooks: Arc<Webhooks>,
         faults: Arc<Faults>,
+        issuer: Arc<IssuerKeys>,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder).await?;
@@ -150,6 +156,9 @@ impl Deliveries {
             secrets,
             webhooks,
             faults,
+            issuer,
+            dynamic_form: settings.dynamic_form,
+            metadata_place: settings.metadata_place,
             copies: settings.copies.max(1),
             retries: settings.retries.clone(),
             sent: broadcast::channel(1024).0,
@@ -177,7 +186,7 @@ impl Deliveries {
             targets.extend(others.map(|other| (format!("{id}.{other}"), Target::Webhook(other))));
             targets.push((id.to_owned(), Target::Registered));
         }
-        let body = serde_json::to_string(event)?;
+        let body = self.body(event)?;
         let mut fate = None;
         for (name, target) in targets {
             if !self.shelf.holds(&name).await? {
@@ -197,6 +206,19 @@ impl Deliveries {
             _ => None,
         });
         fate.unwrap_or(Fate::Sent)
+    }
+
+    fn body(&self, event: &Event<'_>) -> anyhow::Result<String> {
+        if self.metadata_place == MetadataPlace::Top {
+            return Ok(serde_json::to_string(event)?);
+        }
+        let mut event = serde_json::to_value(event)?;
+        let metadata = event.as_object_mut().and_then(|event| event.remove("user_metadata"));
+        let data = event.get_mut("data").and_then(Value::as_object_mut);
+        if let (MetadataPlace::Data, Some(metadata), Some(data)) = (self.metadata_place, metadata, data) {
+            data.insert("user_metadata".to_owned(), metadata);
+        }
+        Ok(event.to_string())
     }
 
     /// What a ping sends is not documented: an event without a job, in the ordinary envelope.
@@ -264,7 +286,12 @@ impl Deliveries {
         };
         match &delivery.target {
             Target::Registered => Some((self.webhook_url.clone(), sign(&self.secrets))),
-            Target::Dynamic(uri) => Some((uri.clone(), sign(&self.secrets))),
+            Target::Dynamic(uri) => {
+                let subject = Subject { id: &delivery.webhook_id, timestamp, audience: uri };
+                let signed = self.issuer.sign(self.dynamic_form, subject, delivery.body.as_bytes());
+                let failed = |error: &anyhow::Error| tracing::error!(%error, "an event could not be signed");
+                Some((uri.clone(), signed.inspect_err(failed).ok()?))
+            }
             Target::Webhook(id) => {
                 let (uri, secrets) = self.webhooks.signing(id)?;
                 Some((uri, sign(&secrets)))

@@ -13,6 +13,7 @@ mod interaction;
 mod interactions;
 mod job;
 mod jobs;
+mod keys;
 mod made;
 mod settings;
 mod store;
@@ -47,8 +48,12 @@ use crate::{
 pub use self::{
     deliveries::Sent,
     faults::{Fault, Gone, Mishap, Seconds},
-    settings::Settings,
+    keys::{IssuerKeys, Subject},
+    settings::{DynamicForm, MetadataPlace, Settings},
 };
+
+/// The file in its folder that holds the keys of dynamic webhooks.
+pub const ISSUER_KEYS: &str = "issuer-keys.json";
 
 pub struct Simulator {
     base_url: String,
@@ -58,6 +63,7 @@ pub struct Simulator {
     files: Arc<Files>,
     uploads: Uploads,
     webhooks: Arc<Webhooks>,
+    issuer: Arc<IssuerKeys>,
     deliveries: Arc<Deliveries>,
     batches: Batches,
     interactions: Interactions,
@@ -80,12 +86,14 @@ impl Simulator {
         let uploads = Uploads::open(folder.join("uploads"), &files).await?;
         let webhooks = Arc::new(Webhooks::open(folder.join("webhooks"), webhook_url, secret).await?);
         let faults = Arc::new(Faults::new(settings.faults.clone()));
+        let issuer = Arc::new(IssuerKeys::open(folder.join(ISSUER_KEYS)).await?);
         let deliveries = Deliveries::open(
             folder.join("deliveries"),
             webhook_url,
             secrets,
             Arc::clone(&webhooks),
             Arc::clone(&faults),
+            Arc::clone(&issuer),
             &settings,
         )
         .await?;
@@ -105,6 +113,7 @@ impl Simulator {
             files,
             uploads,
             webhooks,
+            issuer,
             deliveries,
         }))
     }

@@ -2,7 +2,31 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use super::Fault;
+
+/// How events are signed that go to a job's own addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DynamicForm {
+    /// Standard Webhooks v1a, Ed25519 with Google's key: what was seen to arrive
+    #[default]
+    V1a,
+    /// A bare RS256 token with Google's key: what the guide documents
+    Jwt,
+}
+
+/// Where an event carries its job's `user_metadata`, which is not documented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MetadataPlace {
+    /// Beside `type` and `data`
+    #[default]
+    Top,
+    /// In `data`
+    Data,
+    /// Nowhere, so that only the job itself tells it
+    Nowhere,
+}
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -19,6 +43,8 @@ pub struct Settings {
     pub legacy_outputs: bool,
     /// In force from the start.
     pub faults: Vec<Fault>,
+    pub dynamic_form: DynamicForm,
+    pub metadata_place: MetadataPlace,
 }
 
 impl Default for Settings {
@@ -31,6 +57,8 @@ impl Default for Settings {
             retries: seconds.map(Duration::from_secs).to_vec(),
             legacy_outputs: false,
             faults: Vec::new(),
+            dynamic_form: DynamicForm::default(),
+            metadata_place: MetadataPlace::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod faults;
 mod files;
 mod interaction;
 mod interactions;
+mod keys;
 mod operation;
 mod problem;
 mod upload;
@@ -59,6 +60,9 @@ pub(super) fn router(simulator: Arc<Simulator>) -> Router {
         .layer(from_fn(admit))
         .route(download::REDIRECTED, get(download::redirected))
         .route("/simulator/faults", get(faults::list).put(faults::replace))
+        // Whoever verifies a signature has no API key, and the rotation is no part of Google's API.
+        .route("/.well-known/jwks.json", get(keys::list))
+        .route("/simulator/keys/rotate", post(keys::rotate))
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(simulator)

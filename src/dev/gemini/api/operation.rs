@@ -7,7 +7,7 @@ use crate::{
     clock::Millis,
     dev::gemini::{
         batch::{Batch, Call, Input, Outcome},
-        job::{Failure, Job},
+        job::{Failure, Job, WebhookConfig},
         rfc3339,
     },
 };
@@ -56,6 +56,9 @@ struct Metadata<'a> {
     batch_stats: Option<BatchStats>,
     state: &'static str,
     name: String,
+    /// The API is seen to echo an interaction's; that it does so for a batch is likely.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_config: Option<&'a WebhookConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Output<'a>>,
 }
@@ -139,6 +142,7 @@ impl<'a> Operation<'a> {
                     None => "BATCH_STATE_PENDING",
                 },
                 name: job.name(),
+                webhook_config: Some(&job.webhook).filter(|config| **config != WebhookConfig::default()),
                 output: has_output.then_some(shown),
             },
         }

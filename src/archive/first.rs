@@ -1,0 +1,77 @@
+//! The first deliveries as they came, kept beside the results for whoever wants to see what Gemini really sends.
+//!
+//! Best effort: an object that cannot be written holds up no delivery, and the row has the same for as long as it lives.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::bucket::{At, Bucket, Written};
+use crate::{ledger::Delivery, trouble::Trouble};
+
+/// The folder in the bucket.
+const FOLDER: &str = "first-deliveries";
+
+/// Numbered objects, the first `most` that are not there yet.
+pub struct FirstDeliveries {
+    most: u32,
+    /// All before this one are there, as far as this instance knows.
+    next: AtomicU32,
+}
+
+impl FirstDeliveries {
+    pub fn new(most: u32) -> Self {
+        Self { most, next: AtomicU32::new(1) }
+    }
+
+    /// Keeps a delivery that is worked for the first time. The bucket counts, so that instances need not.
+    pub async fn keep(&self, bucket: &Bucket, row: &Delivery) {
+        let (Some(headers), 1) = (&row.headers, row.attempt) else { return };
+        if let Err(trouble) = self.write(bucket, row, headers).await {
+            tracing::warn!(webhook_id = row.key, why = trouble.to_string(), "a first delivery was not kept");
+        }
+    }
+
+    async fn write(
+        &self,
+        bucket: &Bucket,
+        row: &Delivery,
+        headers: &BTreeMap<String, String>,
+    ) -> Result<(), Trouble> {
+        for number in self.next.load(Ordering::Relaxed)..=self.most {
+            let key = format!("{FOLDER}/{number}.json");
+            let at = At { key: &key, job: &row.key, lines: false };
+            let written = bucket.put(at, "application/json", record(row, headers)).await?;
+            self.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+            if matches!(written, Written::New) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record(row: &Delivery, headers: &BTreeMap<String, String>) -> Bytes {
+    let at = DateTime::from_millis(row.received_at).fmt(DateTimeFormat::DateTime).unwrap_or_default();
+    let mut record = json!({
+        "webhook_id": row.key,
+        "received_at": at,
+        "scheme": row.scheme,
+        "key_id": row.key_id,
+        "headers": headers,
+    });
+    let (name, body) = match std::str::from_utf8(&row.body) {
+        Ok(text) => ("body", text.to_owned()),
+        Err(_) => ("body_base64", BASE64_STANDARD.encode(&row.body)),
+    };
+    if let Some(record) = record.as_object_mut() {
+        record.insert(name.to_owned(), Value::from(body));
+    }
+    Bytes::from(format!("{record:#}\n"))
+}

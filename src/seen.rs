@@ -1,0 +1,74 @@
+//! The headers of a delivery as a person may see them: no signature, nothing that opens a door, and not without end.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+const MOST: usize = 40;
+const LONGEST_NAME: usize = 64;
+const LONGEST_VALUE: usize = 300;
+
+/// Names that hold any of these are left out.
+const PRIVATE: [&str; 7] =
+    ["authorization", "cookie", "token", "secret", "api-key", "password", "credential"];
+
+pub type Headers = BTreeMap<String, String>;
+
+/// Of the event of a Function URL, by their names in lower case.
+pub fn headers(event: &Value) -> Headers {
+    let told = event.get("headers").and_then(Value::as_object).into_iter().flatten();
+    told.filter_map(|(name, value)| Some((name.to_ascii_lowercase(), value.as_str()?)))
+        .filter(|(name, _)| name.len() <= LONGEST_NAME && !PRIVATE.iter().any(|part| name.contains(part)))
+        .take(MOST)
+        .map(|(name, value)| match name.as_str() {
+            "webhook-signature" => (name, redacted(value)),
+            _ => (name, value.chars().take(LONGEST_VALUE).collect()),
+        })
+        .collect()
+}
+
+/// Form and length of each entry.
+fn redacted(signature: &str) -> String {
+    let entries = signature.split_ascii_whitespace().take(MOST).map(|entry| match entry.split_once(',') {
+        Some((form, value)) if form.len() <= LONGEST_NAME => format!("{form},[{}]", value.len()),
+        _ => {
+            entry.split('.').take(MOST).map(|part| format!("[{}]", part.len())).collect::<Vec<_>>().join(".")
+        }
+    });
+    entries.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_proves_or_opens_something_is_not_shown() {
+        let seen = headers(&json!({"headers": {
+            "Webhook-Id": "msg_1",
+            "webhook-signature": "v1,YWJj v1a,ZGVm",
+            "user-agent": "Google",
+            "authorization": "Bearer x",
+            "x-goog-api-key": "k",
+            "cookie": "c",
+            "x-long": "a".repeat(10_000),
+            "x-odd": 7,
+        }}));
+        let told: Vec<(&str, &str)> =
+            seen.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let long = "a".repeat(LONGEST_VALUE);
+        assert_eq!(
+            told,
+            [
+                ("user-agent", "Google"),
+                ("webhook-id", "msg_1"),
+                ("webhook-signature", "v1,[4] v1a,[4]"),
+                ("x-long", long.as_str()),
+            ]
+        );
+        assert_eq!(redacted("eyJh.eyJi.c2ln"), "[4].[4].[4]");
+        assert_eq!(headers(&json!({"headers": []})), BTreeMap::new());
+    }
+}

@@ -29,9 +29,7 @@ pub(super) async fn bring(archive: &Archive, task: Task<'_>, hinted: Name) -> Re
             user_metadata: batch.user_metadata,
             calls: Vec::new(),
         }),
-        BatchState::EndedWithout => {
-            Ok(Report::Ended { job: ended(&name, &batch, task), outcome: Outcome::Ended })
-        }
+        BatchState::EndedWithout => Ok(Report::ended(ended(&name, &batch, task), Outcome::Ended)),
         BatchState::Succeeded => {
             let Some(output) = batch.output.take() else {
                 return Err(Trouble::passing("the batch has succeeded, but its output is not there yet"));
@@ -53,7 +51,7 @@ pub(super) async fn bring(archive: &Archive, task: Task<'_>, hinted: Name) -> Re
                     )));
                 }
             };
-            Ok(Report::Ended { job, outcome })
+            Ok(Report::ended(job, outcome))
         }
     }
 }
@@ -74,7 +72,7 @@ pub(super) async fn recover(
             Outcome::Gone
         }
     };
-    Ok(Report::Ended { job, outcome })
+    Ok(Report::ended(job, outcome))
 }
 
 async fn fetch(

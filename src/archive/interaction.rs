@@ -39,9 +39,7 @@ pub(super) async fn bring(archive: &Archive, task: Task<'_>, hinted: Name) -> Re
         InteractionState::EndedWithout if interaction.has_output() => {
             keep(archive, task, &name, &interaction, Outcome::Ended).await
         }
-        InteractionState::EndedWithout => {
-            Ok(Report::Ended { job: ended(&name, &interaction, task), outcome: Outcome::Ended })
-        }
+        InteractionState::EndedWithout => Ok(Report::ended(ended(&name, &interaction, task), Outcome::Ended)),
     }
 }
 
@@ -57,7 +55,7 @@ pub(super) async fn recover(
     let Some(document) = archive.bucket.document(at, task.deadline).await? else {
         let mut job = task.ended(&name, JobKind::Interaction, "unknown");
         job.error = Some(json!({ "message": why }));
-        return Ok(Report::Ended { job, outcome: Outcome::Gone });
+        return Ok(Report::ended(job, Outcome::Gone));
     };
     let interaction = off_the_loop(move || Interaction::read(document)).await?;
     let outcome = match interaction.state {
@@ -101,7 +99,7 @@ async fn keep(
         let why = format!("{} more outputs than a row can tell of", interaction.more_media);
         job.left.push(Left { source: at.key.to_owned(), why });
     }
-    Ok(Report::Ended { job, outcome })
+    Ok(Report::ended(job, outcome))
 }
 
 fn ended(name: &Name, interaction: &Interaction, task: Task<'_>) -> EndedJob {

@@ -32,11 +32,17 @@ use crate::{
 #[derive(Debug)]
 pub enum Report {
     /// To be committed.
-    Ended { job: EndedJob, outcome: Outcome },
+    Ended { job: Box<EndedJob>, outcome: Outcome },
     /// The job goes on, and the event said so.
     Open(OpenJob),
     /// Nothing to look up or to keep.
     Nothing(&'static str),
+}
+
+impl Report {
+    fn ended(job: EndedJob, outcome: Outcome) -> Self {
+        Self::Ended { job: Box::new(job), outcome }
+    }
 }
 
 /// A job that can be asked for.

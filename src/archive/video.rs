@@ -38,7 +38,7 @@ pub(super) async fn bring(archive: &Archive, task: Task<'_>, name: Name) -> Resu
         (true, true) => Outcome::Gone,
         (true, false) => Outcome::Ended,
     };
-    Ok(Report::Ended { job, outcome })
+    Ok(Report::ended(job, outcome))
 }
 
 pub(super) async fn recover(
@@ -59,9 +59,9 @@ pub(super) async fn recover(
     }
     if job.outputs.is_empty() {
         job.error = Some(json!({ "message": why }));
-        return Ok(Report::Ended { job, outcome: Outcome::Gone });
+        return Ok(Report::ended(job, Outcome::Gone));
     }
-    Ok(Report::Ended { job, outcome: Outcome::Archived })
+    Ok(Report::ended(job, Outcome::Archived))
 }
 
 /// The API has no word for how an operation ended.

@@ -1,4 +1,8 @@
-use base64::{Engine, prelude::BASE64_STANDARD};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -11,6 +15,19 @@ fn assert_signed(event: &Received) {
     mac.update(&event.body);
     let want = format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
     assert_eq!(event.header("webhook-signature"), want);
+}
+
+/// With the first Ed25519 key that the simulator tells, checked by hand.
+async fn assert_signed_by_issuer(event: &Received, running: &Running) {
+    let told =
+        running.client.get(format!("{}/.well-known/jwks.json", running.base_url)).send().await.unwrap();
+    let keys: Value = told.json().await.unwrap();
+    let key = BASE64_URL_SAFE_NO_PAD.decode(keys["keys"][0]["x"].as_str().unwrap()).unwrap();
+    let (id, timestamp) = (event.header("webhook-id"), event.header("webhook-timestamp"));
+    let signed = [format!("{id}.{timestamp}.").as_bytes(), &event.body].concat();
+    let signature = event.header("webhook-signature").strip_prefix("v1a,").unwrap();
+    let signature = BASE64_STANDARD.decode(signature).unwrap();
+    UnparsedPublicKey::new(&ED25519, key).verify(&signed, &signature).unwrap();
 }
 
 /// Waits until the disk knows that an event was accepted.
@@ -77,7 +94,7 @@ async fn a_job_with_addresses_of_its_own_tells_those_alone_and_with_its_metadata
         batch["webhookConfig"] = json!({"uris": [own.url], spelling: metadata});
         running.create(batch).await;
         let event = own.next().await;
-        assert_signed(&event);
+        assert_signed_by_issuer(&event, &running).await;
         assert_eq!(event.json()["user_metadata"], metadata);
     }
     registered.nothing_for(Duration::from_millis(50)).await;

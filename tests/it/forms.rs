@@ -215,6 +215,7 @@ async fn a_rotated_key_is_accepted_after_exactly_one_refresh() {
     }
     let rotate = format!("{}/simulator/keys/rotate", at.gemini_url);
     test.http.post(rotate).send().await.unwrap().error_for_status().unwrap();
+    clock.0.fetch_add(1000, Ordering::SeqCst);
     assert_eq!(deliver("msg_3").await, (503, 1), "the last fetch was a moment ago");
     clock.0.fetch_add(61_000, Ordering::SeqCst);
     for id in ["msg_3", "msg_4"] {

@@ -49,7 +49,7 @@ static FIXTURES: LazyLock<Fixtures> = LazyLock::new(|| {
         secrets: secrets.take(1).find_map(|text| SigningSecrets::parse(text).ok()),
         keys: KeySet::parse(json!({"keys": keys}).to_string().as_bytes()).ok(),
         signed: deliveries.iter().map(|[id, at, _, body]| [id.clone(), at.clone(), body.clone()]).collect(),
-        tokens: cases().map(|case| delivery(case)).map(|[_, _, signature, _]| signature).collect(),
+        tokens: cases().map(delivery).map(|[_, _, signature, _]| signature).collect(),
         base: deliveries.first().cloned().unwrap_or_default(),
     }
 });

@@ -83,12 +83,12 @@ impl Gate {
             Err(refusal) if !delivery.may_be_by_a_new_key(refusal) => return Err(refusal.into()),
             _ => {}
         }
-        let arrived = source.now();
+        let known = source.generation();
         let owed = |error: super::KeysOwed| Denied::NotNow(error.to_string());
         let keys = source.current().await.map_err(owed)?;
         match by(&keys) {
             Err(refusal) if delivery.may_be_by_a_new_key(refusal) => {
-                let keys = source.fetch_since(arrived).await.map_err(owed)?;
+                let keys = source.newer_than(known).await.map_err(owed)?;
                 Ok(by(&keys)?)
             }
             verdict => Ok(verdict?),

@@ -41,7 +41,8 @@ pub struct KeySource {
 #[derive(Clone)]
 struct Held {
     keys: Arc<KeySet>,
-    fetched: Millis,
+    /// Counts the fetches. A clock would not do: it cannot tell what happens within its tick.
+    generation: u64,
     fresh_until: Millis,
 }
 
@@ -62,16 +63,17 @@ impl KeySource {
         Self { clock, ..self }
     }
 
-    pub(super) fn now(&self) -> Millis {
-        self.clock.now()
+    /// Which set is known; none is before the first.
+    pub(super) fn generation(&self) -> u64 {
+        self.held().map_or(0, |held| held.generation)
     }
 
     /// The keys as they are known. Stale ones serve while no newer ones are to be had.
     pub(super) async fn current(&self) -> Result<Arc<KeySet>, KeysOwed> {
-        if let Some(held) = self.held().filter(|held| self.now() < held.fresh_until) {
+        if let Some(held) = self.held().filter(|held| self.clock.now() < held.fresh_until) {
             return Ok(held.keys);
         }
-        match (self.fetch_since(self.now()).await, self.held()) {
+        match (self.newer_than(self.generation()).await, self.held()) {
             (Ok(keys), _) => Ok(keys),
             (Err(error), Some(held)) => {
                 tracing::debug!(%error, "keeping the public keys fetched earlier");
@@ -81,25 +83,25 @@ impl KeySource {
         }
     }
 
-    /// Keys fetched after `since`, for a signature that none of the known keys made.
-    pub(super) async fn fetch_since(&self, since: Millis) -> Result<Arc<KeySet>, KeysOwed> {
+    /// Keys of a later fetch than the known ones, for a signature that none of those made.
+    pub(super) async fn newer_than(&self, known: u64) -> Result<Arc<KeySet>, KeysOwed> {
         let mut next = self.fetching.lock().await;
-        if let Some(held) = self.held().filter(|held| held.fetched >= since) {
+        if let Some(held) = self.held().filter(|held| held.generation > known) {
             return Ok(held.keys);
         }
-        if self.now() < next.not_before {
+        if self.clock.now() < next.not_before {
             return Err(KeysOwed("a fetch is owed, but the last one was a moment ago".to_owned()));
         }
         match self.fetch().await {
             Ok(held) => {
-                next.not_before = held.fetched + COOL_DOWN;
+                next.not_before = self.clock.now() + COOL_DOWN;
                 let keys = Arc::clone(&held.keys);
                 *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
                 Ok(keys)
             }
             Err(why) => {
                 let wait = if self.held().is_some() { COOL_DOWN } else { RETRY };
-                next.not_before = self.now() + wait;
+                next.not_before = self.clock.now() + wait;
                 tracing::warn!(why, "the public keys could not be fetched");
                 Err(KeysOwed(why))
             }
@@ -129,8 +131,8 @@ impl KeySource {
         if keys.is_empty() {
             return Err("the set holds no key that can be used".to_owned());
         }
-        let fetched = self.now();
-        Ok(Held { keys: Arc::new(keys), fetched, fresh_until: fetched + fresh })
+        let fresh_until = self.clock.now() + fresh;
+        Ok(Held { keys: Arc::new(keys), generation: self.generation() + 1, fresh_until })
     }
 }
 

@@ -136,7 +136,7 @@ async fn the_error_of_a_store_names_no_value() {
     let config = aws_sdk_secretsmanager::Config::builder().behavior_version_latest().build();
     let client = aws_sdk_secretsmanager::Client::from_conf(config);
     let source = SecretSource::Given(Secret::new("whsec_private!private"));
-    let store = SecretStore::new(source, client, |text| SigningSecrets::parse(text));
+    let store = SecretStore::new(source, client, SigningSecrets::parse);
     let error = store.get().await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("private!"), "{error:?}");
 }

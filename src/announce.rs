@@ -30,7 +30,7 @@ pub const DETAIL_TYPE: &str = "Gemini job ended";
 const LONGEST_DETAIL: usize = 200 * 1024;
 
 /// What of a job's row is told.
-const TOLD: [&str; 8] = [
+const TOLD: [&str; 11] = [
     attr::KIND,
     attr::STATE,
     attr::MODEL,
@@ -39,11 +39,14 @@ const TOLD: [&str; 8] = [
     attr::OUTPUTS,
     attr::SUMMARY,
     attr::ERROR,
+    attr::TEXT,
+    attr::TEXT_CUT,
+    attr::LEFT,
 ];
 
 /// What gives way where all of it would be too long. Metadata is last: rules route by it.
-const GIVES_WAY: [&str; 5] =
-    [attr::OUTPUTS, attr::ERROR, attr::DISPLAY_NAME, attr::MODEL, attr::USER_METADATA];
+const GIVES_WAY: [&str; 6] =
+    [attr::LEFT, attr::OUTPUTS, attr::ERROR, attr::DISPLAY_NAME, attr::MODEL, attr::USER_METADATA];
 
 /// A refused entry is tried again at once; what lasts longer is the row's to wait for.
 const TRIES: u32 = 3;

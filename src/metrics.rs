@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::{Clock, Millis, SystemClock},
     ledger::{Outcome, Put},
-    sweeper::Swept,
     webhook::Refusal,
-    worker::Worked,
 };
 
 pub const NAMESPACE: &str = "gemhook";
@@ -86,15 +84,23 @@ pub fn trouble() {
     write(&[(TROUBLE, 1)], None);
 }
 
-pub fn worked(worked: Worked) {
-    match worked {
-        Worked::Ended(Outcome::Gone) => write(&[(ENDED, 1), (GONE, 1)], Some(Outcome::Gone.name())),
-        Worked::Ended(outcome) => write(&[(ENDED, 1)], Some(outcome.name())),
-        Worked::Finished => write(&[(ENDED, 1)], Some("announced late")),
-        Worked::Waiting => write(&[(WAITING, 1)], None),
-        Worked::Failed => write(&[(FAILED, 1)], None),
-        Worked::NotOurs | Worked::Lost => {}
+pub fn ended(outcome: Outcome) {
+    match outcome {
+        Outcome::Gone => write(&[(ENDED, 1), (GONE, 1)], Some(outcome.name())),
+        _ => write(&[(ENDED, 1)], Some(outcome.name())),
     }
+}
+
+pub fn announced_late() {
+    write(&[(ENDED, 1)], Some("announced late"));
+}
+
+pub fn waiting() {
+    write(&[(WAITING, 1)], None);
+}
+
+pub fn failed() {
+    write(&[(FAILED, 1)], None);
 }
 
 pub fn conflict() {
@@ -110,10 +116,10 @@ pub fn webhook_disabled() {
 }
 
 /// One sweep, done. The age is of the rows that were due; one that waits is due at least once an hour.
-pub fn swept(swept: &Swept, now: Millis) {
-    let age = swept.oldest_received_at.map_or(0, |received| now.saturating_sub(received) / 1000);
+pub fn swept(due: u64, oldest_received_at: Option<Millis>, now: Millis) {
+    let age = oldest_received_at.map_or(0, |received| now.saturating_sub(received) / 1000);
     let age = u64::try_from(age).unwrap_or(0);
-    write(&[(SWEPT, 1), (DUE, swept.due), (OLDEST_OPEN_SECONDS, age)], None);
+    write(&[(SWEPT, 1), (DUE, due), (OLDEST_OPEN_SECONDS, age)], None);
 }
 
 fn write(metrics: &[(&str, u64)], reason: Option<&str>) {

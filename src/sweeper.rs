@@ -57,7 +57,7 @@ pub async fn sweep(worker: &Worker, due_by: Millis, end: Millis) -> Result<Swept
             }
         }
     }
-    metrics::swept(&swept, worker.clock.now());
+    metrics::swept(swept.due, swept.oldest_received_at, worker.clock.now());
     tracing::info!(due = swept.due, worked = swept.worked, failed = swept.failed, "swept");
     Ok(swept)
 }

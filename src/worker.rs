@@ -282,14 +282,24 @@ fn fenced(fence: Fence, held: Worked) -> Worked {
 }
 
 fn tell(row: &Delivery, worked: Worked, why: Option<&str>, started: Instant) {
-    metrics::worked(worked);
     let (webhook_id, event_type) = (row.key.as_str(), row.event_type.as_deref());
     let (job, attempt, ms) = (row.job_hint.as_deref(), row.attempt, started.elapsed().as_millis());
     match worked {
-        Worked::Failed => tracing::error!(webhook_id, event_type, job, attempt, ms, why, "failed"),
-        Worked::Waiting => tracing::warn!(webhook_id, event_type, job, attempt, ms, why, "waiting"),
+        Worked::Failed => {
+            metrics::failed();
+            tracing::error!(webhook_id, event_type, job, attempt, ms, why, "failed");
+        }
+        Worked::Waiting => {
+            metrics::waiting();
+            tracing::warn!(webhook_id, event_type, job, attempt, ms, why, "waiting");
+        }
         Worked::Ended(outcome) => {
+            metrics::ended(outcome);
             tracing::info!(webhook_id, event_type, job, attempt, ms, why, "{}", outcome.name());
+        }
+        Worked::Finished => {
+            metrics::announced_late();
+            tracing::info!(webhook_id, event_type, job, attempt, ms, "announced late");
         }
         other => tracing::info!(webhook_id, event_type, job, attempt, ms, "{other:?}"),
     }

@@ -170,13 +170,19 @@ async fn a_sound_stack_is_found_sound_and_each_broken_piece_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_arrived_at_a_stack_is_read_by_its_name() {
+async fn a_stack_is_sent_to_and_read_by_its_name() {
     let test = TestMachine::with_secret(SECRET, Settings::default()).await;
     let at = &test.machine.addresses;
-    test.delivery("msg_of_the_stack", r#"{"type":"ping"}"#).send().await.unwrap();
-    test.ended("msg_of_the_stack").await;
     let aws = FakeAws::start(account(at)).await;
     let variables = [("AWS_ENDPOINT_URL_DYNAMODB", at.dynamodb_url.as_str())];
+    let trigger = ["trigger", "ping", "--id", "msg_of_the_stack", "--stack", "s"];
+    let output = aws.gemhook(&trigger, &variables).await;
+    assert!(output.status.success(), "{output:?}");
+    test.ended("msg_of_the_stack").await;
+    aws.account.lock().unwrap().secrets.insert("arn:signing".into(), "not-set-yet".into());
+    let output = aws.gemhook(&trigger, &variables).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("webhook create --stack s"), "{said}");
     for command in
         [["deliveries", "list", "--stack", "s", "--json"], ["deliveries", "--stack", "s", "list", "--json"]]
     {

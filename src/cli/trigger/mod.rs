@@ -24,7 +24,7 @@ use crate::{
     aws,
     clock::{Clock, SystemClock},
     dev::{Addresses, gemini::DynamicForm},
-    secrets::{PLACEHOLDER, Secret},
+    secrets::{Secret, SecretSource, SecretStore},
     webhook::SigningSecrets,
 };
 
@@ -119,13 +119,13 @@ async fn place(stack: Option<&str>, local: &Local) -> Result<Option<Place>> {
     };
     let sdk = aws::config(aws::archiver_timeouts()).await;
     let stack = Stack::read(&sdk, name).await?;
-    let id = stack.need(stack::WEBHOOK_SECRET)?;
-    let read = aws_sdk_secretsmanager::Client::new(&sdk).get_secret_value().secret_id(id).send().await;
-    let read = read.map_err(|error| anyhow!("cannot read the secret {id}: {}", aws::explain(&error)))?;
-    let secret = Secret::new(read.secret_string().unwrap_or_default().trim());
-    if secret.expose() == PLACEHOLDER {
-        bail!("the stack {name} has no signing secret yet: gemhook webhook create --stack {name}");
-    }
+    let id = SecretSource::Stored(stack.need(stack::WEBHOOK_SECRET)?.to_owned());
+    let client = aws_sdk_secretsmanager::Client::new(&sdk);
+    let store = SecretStore::new(id, client, |text| Ok(Secret::new(text)));
+    let secret = store.get().await.with_context(|| {
+        format!("no signing secret of the stack {name}: gemhook webhook create --stack {name} sets one")
+    })?;
+    let secret = secret.as_ref().clone();
     Ok(Some(Place { url: Url::parse(stack.need(stack::WEBHOOK_URL)?)?, secret, local: None }))
 }
 

@@ -14,7 +14,11 @@ pub enum Trouble {
     /// Our API key does not work, so nothing said about a job counts.
     #[error("the API key was refused: {0}")]
     KeyRefused(String),
-    /// The API knows no such job, or does not show it to us.
+    /// The API understood the request and refuses it (400 or 403): billing, permission, a retired schema. It says
+    /// nothing about whether the job is there.
+    #[error("request rejected: {0}")]
+    Rejected(String),
+    /// The API answers 404 or 410: it knows no such job or file, or not yet.
     #[error("{0}")]
     Absent(String),
     /// The job is there and has ended, but an output of it is not, or not any more.

@@ -211,6 +211,7 @@ impl Worker {
                 metrics::key_refused();
                 wait(self.pace.key, trouble.to_string()).await?
             }
+            Err(trouble @ Trouble::Rejected(_)) => wait(self.pace.key, trouble.to_string()).await?,
             Err(Trouble::OutOfTime) => wait(Duration::ZERO, Trouble::OutOfTime.to_string()).await?,
         };
         Ok((worked, told))

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use super::{
     batch::{Batch, Input, Outcome, REQUESTS, RESPONSES},
     files::{Content, FileRecord, Files},
-    job::{End, Job, NOT_FOUND},
+    job::{Job, NOT_FOUND},
     jobs::Jobs,
     store::{blocking, finish},
     work::{self, Form, Work},
@@ -48,7 +48,7 @@ impl Batches {
 
     /// Ends a batch that has not ended. False if there is no such batch.
     pub(super) async fn cancel(&self, id: &str) -> anyhow::Result<bool> {
-        self.jobs.end(id, End::now(Outcome::Cancelled), async { Ok(()) }).await
+        self.jobs.end(id, self.jobs.end_now(Outcome::Cancelled), async { Ok(()) }).await
     }
 
     pub(super) async fn run(&self) {
@@ -60,7 +60,7 @@ impl Batches {
             Some(outcome) => (outcome, None),
             None => self.work(&job).await?,
         };
-        let end = End::now(outcome);
+        let end = self.jobs.end_now(outcome);
         let publish = self.publish(&job, end.at, output);
         self.jobs.end(&job.id, end, publish).await.map(|_| ())
     }

@@ -2,23 +2,24 @@
 //! forgotten when it stops.
 
 use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::locked;
+use super::{clock::MovableClock, locked};
+use crate::clock::{Clock, Millis, millis};
 
 /// One trouble, and when it strikes: always, unless something narrows it down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     #[serde(flatten)]
     pub mishap: Mishap,
-    /// Only so many calls, or events.
+    /// Only for the first calls, or events, of this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<u32>,
-    /// Only so long.
+    /// Only for this long, by the simulator's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<Seconds>,
     /// Only paths, or types of events, that hold this text.
@@ -107,40 +108,42 @@ impl TryFrom<u16> for Gone {
 #[derive(Debug)]
 struct Active {
     fault: Fault,
-    until: Option<Instant>,
+    until: Option<Millis>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Faults(Mutex<Vec<Active>>);
+pub(super) struct Faults {
+    active: Mutex<Vec<Active>>,
+    clock: Arc<MovableClock>,
+}
 
 impl Faults {
-    pub(super) fn new(faults: Vec<Fault>) -> Self {
-        let this = Self::default();
+    pub(super) fn new(faults: Vec<Fault>, clock: &Arc<MovableClock>) -> Self {
+        let this = Self { active: Mutex::default(), clock: Arc::clone(clock) };
         this.set(faults);
         this
     }
 
     /// Instead of those that were there.
     pub(super) fn set(&self, faults: Vec<Fault>) {
-        let now = Instant::now();
+        let now = self.clock.now();
         let active = |fault: Fault| {
-            let until = fault.seconds.and_then(|Seconds(time)| now.checked_add(time));
+            let until = fault.seconds.map(|Seconds(time)| now.saturating_add(millis(time)));
             Active { fault, until }
         };
-        *locked(&self.0) = faults.into_iter().map(active).collect();
+        *locked(&self.active) = faults.into_iter().map(active).collect();
     }
 
     /// Those that may still strike.
     pub(super) fn list(&self) -> Vec<Fault> {
-        let mut faults = locked(&self.0);
-        forget(&mut faults);
+        let mut faults = locked(&self.active);
+        forget(&mut faults, self.clock.now());
         faults.iter().map(|active| active.fault.clone()).collect()
     }
 
     /// What the first fault that strikes `on` makes of it, if `of` makes anything of its mishap.
     pub(super) fn strike<T>(&self, on: &str, of: impl Fn(&Mishap) -> Option<T>) -> Option<T> {
-        let mut faults = locked(&self.0);
-        forget(&mut faults);
+        let mut faults = locked(&self.active);
+        forget(&mut faults, self.clock.now());
         faults.iter_mut().find_map(|Active { fault, .. }| {
             if fault.on.as_ref().is_some_and(|text| !on.contains(text.as_str())) {
                 return None;
@@ -152,8 +155,7 @@ impl Faults {
     }
 }
 
-fn forget(faults: &mut Vec<Active>) {
-    let now = Instant::now();
+fn forget(faults: &mut Vec<Active>, now: Millis) {
     faults.retain(|active| active.fault.calls != Some(0) && active.until.is_none_or(|until| now < until));
 }
 
@@ -174,7 +176,7 @@ mod tests {
     #[test]
     fn a_fault_strikes_as_often_as_it_says_and_only_where() {
         let set = json!([{"fault": "unavailable", "calls": 2, "on": "/batches"}, {"fault": "dropped"}]);
-        let faults = Faults::new(faults(set.clone()).unwrap());
+        let faults = Faults::new(faults(set.clone()).unwrap(), &Arc::default());
         assert_eq!(serde_json::to_value(faults.list()).unwrap(), set);
         let struck = ["/v1/files/f", "/v1/batches/b", "/v1/batches", "/v1/batches"];
         assert_eq!(struck.map(|path| unavailable(&faults, path)), [false, true, true, false]);
@@ -183,7 +185,8 @@ mod tests {
 
     #[test]
     fn a_fault_ends_when_its_time_is_over() {
-        let faults = Faults::new(faults(json!([{"fault": "unavailable", "seconds": 0}])).unwrap());
+        let faults =
+            Faults::new(faults(json!([{"fault": "unavailable", "seconds": 0}])).unwrap(), &Arc::default());
         assert!(!unavailable(&faults, "/"));
         assert!(faults.list().is_empty());
     }

@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// In characters.
+const LONGEST_DELETED_ID: usize = 40;
+
 const KEPT: Millis = 48 * 3600 * 1000;
 
 pub(super) async fn read(
@@ -97,7 +100,19 @@ pub(super) async fn remove(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
+    check_deletable(&id)?;
     see_through(async move { changed(simulator.files.remove(&id).await?, || missing(&id)) }).await
+}
+
+/// The output file of a batch is `batch-` and 36 characters. It can be read and downloaded, but the check of a
+/// deletion is stricter, so it stays until it expires (googleapis/python-genai#1759).
+fn check_deletable(id: &str) -> Result<(), Problem> {
+    match id.len() > LONGEST_DELETED_ID {
+        true => {
+            Err(Problem::invalid(format!("* File ID (name) must be at most {LONGEST_DELETED_ID} characters")))
+        }
+        false => Ok(()),
+    }
 }
 
 fn missing(id: &str) -> Problem {

@@ -13,12 +13,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Problem, Shared, changed, check_uris, interaction, parameters, read_json, see_through};
-use crate::dev::gemini::{
-    Simulator,
-    interaction::{Answerer, Function, Interaction, Media, Outcome},
-    job::{Job, WebhookConfig},
-    random_id,
-    wish::{Ending, Wish},
+use crate::{
+    clock::Clock,
+    dev::gemini::{
+        Simulator,
+        interaction::{Answerer, Function, Interaction, Media, Outcome},
+        job::{Job, WebhookConfig},
+        random_id,
+        wish::{Ending, Wish},
+    },
 };
 
 const ENDINGS: [Ending; 3] = [Ending::Cancelled, Ending::Incomplete, Ending::BudgetExceeded];
@@ -50,7 +53,7 @@ pub(super) async fn create(
         let webhook = check(&request)?;
         let asked = read_request(&simulator, request).await?;
         let id = format!("v1_{}", random_id(36));
-        let job = simulator.interactions.create(Job::new(id, asked, webhook)).await?;
+        let job = simulator.interactions.create(Job::new(id, asked, webhook, simulator.clock.now())).await?;
         Ok(interaction::show(&simulator, &version, &job)?)
     })
     .await

@@ -12,12 +12,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Problem, Shared, check_uris, read_json, see_through};
-use crate::dev::gemini::{
-    Simulator,
-    job::{Job, WebhookConfig},
-    random_id,
-    video::{Outcome, Video},
-    wish::Wish,
+use crate::{
+    clock::Clock,
+    dev::gemini::{
+        Simulator,
+        job::{Job, WebhookConfig},
+        random_id,
+        video::{Outcome, Video},
+        wish::Wish,
+    },
 };
 
 const RESPONSE: &str = "type.googleapis.com/google.ai.generativelanguage.v1beta.PredictLongRunningResponse";
@@ -63,7 +66,7 @@ pub(super) async fn create(
     }
     let asked = Video { model, samples, wish };
     see_through(async move {
-        let job = Job::new(random_id(12), asked, request.webhook_config);
+        let job = Job::new(random_id(12), asked, request.webhook_config, simulator.clock.now());
         let name = job.name();
         simulator.videos.jobs.create(job).await?;
         Ok(Json(json!({"name": name})).into_response())

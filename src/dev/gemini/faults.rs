@@ -32,13 +32,31 @@ pub struct Fault {
 pub enum Mishap {
     /// Every answer waits.
     Slow { wait: Seconds },
-    /// 429, with the time after which to come again.
+    /// 429, with the time after which to come again, and with the quota that is used up if one is named.
     Throttled {
         #[serde(skip_serializing_if = "Option::is_none")]
         wait: Option<Seconds>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quota: Option<Quota>,
     },
     /// 503.
     Unavailable {},
+    /// 404 for each `GET` of one job or file, although it is there (googleapis/python-genai#2985).
+    NotFound {},
+    /// 400 or 403 for each `GET` of one job or file (googleapis/python-genai#1218, #1759).
+    Rejected {
+        status: Rejection,
+        /// Instead of Google's usual words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// Jobs and files are those of another project, so that only this key finds them. Any other key gets 404 for a job
+    /// and 403 for a file.
+    OtherKey { key: String },
+    /// A job that has ended shows no output.
+    NoOutput {},
+    /// A download succeeds and has 0 bytes.
+    Empty {},
     /// A download breaks off after so many bytes.
     Cut { after: u64 },
     /// A download is said to be that much longer than it is, or shorter if this is negative.
@@ -56,6 +74,42 @@ pub enum Mishap {
     Dropped {},
     /// An event is sent late.
     Delayed { wait: Seconds },
+}
+
+/// Of which time the used-up quota is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quota {
+    Minute,
+    Day,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u16", try_from = "u16")]
+pub enum Rejection {
+    BadRequest,
+    Forbidden,
+}
+
+impl From<Rejection> for u16 {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::BadRequest => 400,
+            Rejection::Forbidden => 403,
+        }
+    }
+}
+
+impl TryFrom<u16> for Rejection {
+    type Error = &'static str;
+
+    fn try_from(status: u16) -> Result<Self, Self::Error> {
+        match status {
+            400 => Ok(Self::BadRequest),
+            403 => Ok(Self::Forbidden),
+            _ => Err("a request is rejected with 400 or 403"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +245,17 @@ mod tests {
         assert!(faults.list().is_empty());
     }
 
+    #[tokio::test]
+    async fn its_time_goes_by_the_clock_of_the_simulator() {
+        let clock = Arc::new(MovableClock::default());
+        let set = json!([{"fault": "unavailable", "seconds": 172_800}]);
+        let faults = Faults::new(faults(set).unwrap(), &clock);
+        clock.move_to(Duration::from_secs(172_700)).await.unwrap();
+        assert!(unavailable(&faults, "/"));
+        clock.move_to(Duration::from_secs(172_801)).await.unwrap();
+        assert!(!unavailable(&faults, "/"));
+    }
+
     #[test]
     fn what_is_no_fault_is_refused() {
         for (list, why) in [
@@ -199,6 +264,9 @@ mod tests {
             (json!([{"fault": "cut", "after": 1, "cals": 2}]), "unknown field `cals`"),
             (json!([{"fault": "slow", "wait": -1}]), "negative"),
             (json!([{"fault": "expired", "status": 500}]), "404 or 403"),
+            (json!([{"fault": "rejected", "status": 404}]), "400 or 403"),
+            (json!([{"fault": "throttled", "quota": "year"}]), "unknown variant `year`"),
+            (json!([{"fault": "other_key"}]), "missing field `key`"),
         ] {
             let error = faults(list).unwrap_err();
             assert!(error.contains(why), "{error}");

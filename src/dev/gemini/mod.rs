@@ -37,8 +37,16 @@ use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use tokio::sync::broadcast;
 
 use self::{
-    batches::Batches, deliveries::Deliveries, faults::Faults, files::Files, interactions::Interactions,
-    jobs::Jobs, uploads::Uploads, video::Videos, webhooks::Webhooks,
+    batches::Batches,
+    deliveries::Deliveries,
+    faults::Faults,
+    files::Files,
+    interactions::Interactions,
+    job::{Job, Kind},
+    jobs::Jobs,
+    uploads::Uploads,
+    video::Videos,
+    webhooks::Webhooks,
 };
 use crate::{
     clock::{Clock, Millis, SystemClock},
@@ -49,7 +57,7 @@ use crate::{
 pub use self::{
     clock::MovableClock,
     deliveries::Sent,
-    faults::{Fault, Gone, Mishap, Seconds},
+    faults::{Fault, Gone, Mishap, Quota, Rejection, Seconds},
     keys::{IssuerKeys, Subject},
     settings::{DynamicForm, MetadataPlace, Settings},
 };
@@ -147,6 +155,12 @@ impl Simulator {
     /// The faults that are in force from now on, instead of those that were.
     pub fn set_faults(&self, faults: Vec<Fault>) {
         self.faults.set(faults);
+    }
+
+    /// Whether a fault hides the output of a job that is read at this path. One that runs has none to hide.
+    fn hides_output<K: Kind>(&self, job: &Job<K>, path: &str) -> bool {
+        let hides = |mishap: &Mishap| (*mishap == Mishap::NoOutput {}).then_some(());
+        job.end.is_some() && self.faults.strike(path, hides).is_some()
     }
 
     /// The clock that jobs and faults go by.

@@ -110,17 +110,22 @@ async fn start(
 pub(super) async fn read(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
+    uri: Uri,
 ) -> Result<Response, Problem> {
     tokio::time::sleep(simulator.answer_delay).await;
     let batch = simulator.batches.jobs.get(&id).await.ok_or_else(|| missing(&id))?;
     let responses = match (batch.outcome(), &batch.asked.input) {
-        (Some(outcome), Input::Inline) if outcome.succeeded() => {
+        (Some(outcome), Input::Inline) if batch.asked.has_output(outcome) => {
             let text = tokio::fs::read_to_string(simulator.batches.responses(&id)).await?;
             Some(RawValue::from_string(text)?)
         }
         _ => None,
     };
-    Ok(Json(Operation::of(&batch, responses.as_deref(), simulator.clock.now())).into_response())
+    let mut operation = Operation::of(&batch, responses.as_deref(), simulator.clock.now());
+    if simulator.hides_output(&batch, uri.path()) {
+        operation.hide_output();
+    }
+    Ok(Json(operation).into_response())
 }
 
 pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Response, Problem> {

@@ -51,9 +51,7 @@ pub(super) async fn find(simulator: &Simulator, id: &str, uri: &Uri) -> Result<F
     }
     match simulator.faults.strike(uri.path(), gone) {
         Some(Gone::NotFound) => Err(missing(id)),
-        Some(Gone::Forbidden) => Err(Problem::forbidden(format!(
-            "You do not have permission to access the file files/{id} or it may not exist."
-        ))),
+        Some(Gone::Forbidden) => Err(Problem::no_permission_for(&format!("files/{id}"))),
         None => Ok(file),
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-const ENDINGS: [Ending; 3] = [Ending::Cancelled, Ending::Incomplete, Ending::BudgetExceeded];
+const ENDINGS: [Ending; 4] = [Ending::Cancelled, Ending::Incomplete, Ending::BudgetExceeded, Ending::Idle];
 
 #[derive(Deserialize)]
 struct NewInteraction {
@@ -54,7 +54,7 @@ pub(super) async fn create(
         let asked = read_request(&simulator, request).await?;
         let id = format!("v1_{}", random_id(36));
         let job = simulator.interactions.create(Job::new(id, asked, webhook, simulator.clock.now())).await?;
-        Ok(interaction::show(&simulator, &version, &job)?)
+        Ok(interaction::show(&simulator, &version, &job, true)?)
     })
     .await
 }
@@ -149,7 +149,7 @@ pub(super) async fn read(
     }
     tokio::time::sleep(simulator.answer_delay).await;
     let job = simulator.interactions.jobs.get(&id).await.ok_or_else(|| missing(&id))?;
-    Ok(interaction::show(&simulator, &version, &job)?)
+    Ok(interaction::show(&simulator, &version, &job, !simulator.hides_output(&job, uri.path()))?)
 }
 
 pub(super) async fn cancel(
@@ -158,7 +158,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     see_through(async move {
         let job = simulator.interactions.cancel(&id).await?.ok_or_else(|| missing(&id))?;
-        Ok(interaction::show(&simulator, &version, &job)?)
+        Ok(interaction::show(&simulator, &version, &job, true)?)
     })
     .await
 }

@@ -4,24 +4,34 @@
 //! of a row are made (`condition`). The receiver is handed an [`Inbox`], which can only put; the archiver a
 //! [`Ledger`], whose every write carries the fencing token of a lease.
 
+mod admin;
 mod commit;
 pub mod condition;
 mod delivery;
 mod due;
-mod erase;
+mod error;
 mod inbox;
 mod lease;
+mod new_delivery;
+mod operations;
 mod patience;
-mod read;
 pub mod schema;
+mod state;
+mod store;
 pub mod transitions;
+mod values;
 mod watch;
 
 pub use commit::Committed;
-pub use delivery::{Delivery, NewDelivery, Outcome};
-pub use due::DuePage;
+pub use delivery::Delivery;
+pub use due::{DuePage, DueRow};
+pub use error::LedgerError;
 pub use inbox::{Inbox, Put};
-pub use lease::{Fence, Lease, Ledger};
+pub use lease::Lease;
+pub use new_delivery::NewDelivery;
+pub use operations::{Fence, Ledger, Wait};
+pub use state::{DeliveryState, Outcome, TroubleKind};
+pub use values::{shortened, to_json};
 pub use watch::Watched;
 
 use std::time::Duration;
@@ -40,12 +50,3 @@ pub const KEEP: Duration = Duration::from_secs(30 * 86_400);
 
 /// When a sweep looks at a row that the stream should have brought.
 pub const STREAM_GRACE: Duration = Duration::from_secs(120);
-
-/// Why the tables could not be asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LedgerError {
-    #[error("DynamoDB {0}")]
-    Unavailable(String),
-    #[error("row {0} is not one of ours: {1}")]
-    Unreadable(String, &'static str),
-}

@@ -4,8 +4,6 @@ use std::{future::Future, time::Duration};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use super::LedgerError;
-
 const TRIES: u32 = 6;
 
 /// Whether the same call may go through a moment later.
@@ -23,6 +21,7 @@ pub(super) fn is_contention(code: &str) -> bool {
             | "ThrottlingException"
             | "ProvisionedThroughputExceeded"
             | "ProvisionedThroughputExceededException"
+            | "RequestLimitExceeded"
     )
 }
 
@@ -45,13 +44,6 @@ where
             answer => return answer,
         }
     }
-}
-
-pub(super) fn unavailable<E>(doing: &str, error: &SdkError<E>) -> LedgerError
-where
-    E: std::error::Error + 'static,
-{
-    LedgerError::Unavailable(format!("did not {doing}: {}", crate::aws::explain(error)))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const DELIVERY_TRANSITIONS: [&Transition; 13] = [
     &END,
     &FINISH,
     &REDRIVE_FAILED,
-    &REDRIVE_RECORDED,
+    &REDRIVE_DONE,
     &VOID_LEASE,
 ];
 

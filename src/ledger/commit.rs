@@ -24,9 +24,6 @@ use crate::{
     job::{EndedJob, OpenJob},
 };
 
-/// A state is one word of the API's.
-const MAX_STATE_BYTES: usize = 256;
-
 /// What came of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -131,10 +128,10 @@ fn ended_job(row: &Delivery, outcome: Outcome, job: &EndedJob, now: Millis) -> B
         .number(":now", now)
         .text(":outcome", outcome.name())
         .text(":kind", job.kind.name())
-        .text(":state", state(&job.state))
         .number(":event_time", job.event_time.unwrap_or(row.received_at))
         .value(":text_cut", job.text.as_ref().filter(|text| text.cut).map(|_| AttributeValue::Bool(true)));
     Values::new(binds)
+        .add_word(attr::STATE, ":state", &job.state)
         .add(attr::USER_METADATA, ":user_metadata", job.user_metadata.as_ref())
         .add(attr::ERROR, ":error", job.error.as_ref())
         .add(attr::SUMMARY, ":summary", job.summary.as_ref())
@@ -150,9 +147,9 @@ fn open_job(row: &Delivery, job: &OpenJob, watch_until: Millis) -> Binds {
     let binds = reported_by(row)
         .number(":event_time", row.event_time.unwrap_or(row.received_at))
         .number(":watch_until", watch_until)
-        .text(":kind", job.kind.name())
-        .text(":state", state(&job.state));
+        .text(":kind", job.kind.name());
     Values::new(binds)
+        .add_word(attr::STATE, ":state", &job.state)
         .add(attr::USER_METADATA, ":user_metadata", job.user_metadata.as_ref())
         .add_list(attr::CALLS, ":calls", &job.calls)
         .binds()
@@ -161,8 +158,4 @@ fn open_job(row: &Delivery, job: &OpenJob, watch_until: Millis) -> Binds {
 fn reported_by(row: &Delivery) -> Binds {
     let deliveries = AttributeValue::Ss(vec![row.key.clone()]);
     Binds::default().number(":schema", SCHEMA).value(":told_by", Some(deliveries))
-}
-
-fn state(word: &str) -> &str {
-    word.get(..word.floor_char_boundary(MAX_STATE_BYTES)).unwrap_or_default()
 }

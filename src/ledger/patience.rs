@@ -35,7 +35,8 @@ where
 {
     let mut attempt = 0;
     loop {
-        match call().await {
+        // On the heap: the SDK's futures are large, and nest too deep for the compiler inside those of their callers.
+        match Box::pin(call()).await {
             Err(error) if contended(&error) && attempt < TRIES => {
                 let ceiling = 20_u64 << attempt;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(ceiling / 2..=ceiling))).await;

@@ -21,6 +21,9 @@ const MAX_VALUE_BYTES: usize = 128 * 1024;
 /// What is kept of a value that is too long.
 const SHORTENED_BYTES: usize = 16 * 1024;
 
+/// The longest of the API's own words, for example a state.
+const MAX_WORD_BYTES: usize = 256;
+
 /// DynamoDB nests 32 levels, the attribute itself counted. What is deeper becomes text.
 const MAX_DEPTH: usize = 24;
 
@@ -59,6 +62,15 @@ impl Values {
             self.shortened.push(attribute.to_owned());
         }
         self.keep(bind, kept)
+    }
+
+    /// Adds one of the API's words. Too long a one is cut.
+    pub fn add_word(mut self, attribute: &'static str, bind: &'static str, word: &str) -> Self {
+        let kept = word.get(..word.floor_char_boundary(MAX_WORD_BYTES)).unwrap_or_default();
+        if kept.len() < word.len() {
+            self.shortened.push(attribute.to_owned());
+        }
+        self.keep(bind, AttributeValue::S(kept.to_owned()))
     }
 
     /// Adds a list. Where there is no room for all of it, its tail is left out.

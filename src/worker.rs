@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{
-    pin,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     announce::{Announcement, Announcer},
@@ -126,8 +123,8 @@ impl Worker {
             tell(&row, worked, why.as_deref(), started);
             return Ok(worked);
         }
-        let attempt = self.attempt(task);
-        pin!(attempt);
+        // On the heap: nested in the runtime's, the futures of an attempt are too deep for the compiler.
+        let mut attempt = Box::pin(self.attempt(task));
         let report = match timeout(EXTEND_AFTER, &mut attempt).await {
             Ok(report) => report,
             Err(_) => match self.ledger.extend(&row, last).await? {

@@ -1,8 +1,40 @@
-//! The two tables. Every row is written here and nowhere else.
+//! The two tables, Deliveries and Jobs. Every row is written here and nowhere else.
 //!
-//! What may happen to a row is data (`transitions`), from which both DynamoDB's expressions and a pure function
-//! of a row are made (`condition`). The receiver is handed an [`Inbox`], which can only put; the archiver a
-//! [`Ledger`], whose every write carries the fencing token of a lease.
+//! # The way of a row
+//!
+//! ```text
+//!            put                lease                       commit, then announced and finished
+//! receiver ───────▶ received ─────────▶ archiving ───────────────────────────────────────────▶ done
+//!                      ▲                 │  ▲   │                                   archived, ended, gone
+//!                      │            wait │  │   │ end                               recorded, repeated, foreign
+//!                      │                 ▼  │ lease, when due                             │
+//!                      │              waiting   └────────────────────────────────────────▶┤
+//!                      │                    fail, give up, fail unreadable                │
+//!                      │ redrive    (from any state that is not done) ──▶ failed          │
+//!                      └──────────────────────────────────────────────────┴───────────────┘
+//!                                 failed rows, and done ones that hold no output: recorded, gone, foreign
+//! ```
+//!
+//! The table is the queue: a row that has not ended has `open` and `due_at`, so it is in the index `due`, and a sweep
+//! finds it whether or not the stream brought it.
+//!
+//! # Where to look
+//!
+//! - `operations`: [`Ledger`], everything the archiver can do. `inbox`: [`Inbox`], the one thing the receiver can do.
+//! - `transitions`: each change of a row with its condition, as data, under the timeline of a lease. `condition` turns
+//!   the data into DynamoDB's expressions and into pure functions of a row.
+//! - `lease` and `commit`: the two operations that take more than one write.
+//! - `store`: the calls to DynamoDB. `patience`: calls that are repeated. `error`: classes of errors.
+//! - `delivery`, `new_delivery`, `state`, `values`, `schema`: what stands in a row.
+//! - `admin`: what only the `gemhook` command does.
+//!
+//! # What holds
+//!
+//! - A worker that lost its lease writes nothing that counts: each of its writes names its fencing token.
+//! - A job's output is committed once. Open never overwrites ended, and nothing overwrites an end that has an output.
+//!   Only a `gone` end can be replaced.
+//! - A write whose answer was lost recognises itself when it is repeated, and reports what the first try would have.
+//! - A row ends, whatever happens to its workers and whatever stands in it. Only a row of newer code is left alone.
 
 mod admin;
 mod commit;

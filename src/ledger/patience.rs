@@ -1,6 +1,6 @@
 //! Two writes that meet on one row: DynamoDB refuses one with `TransactionConflict`, which the SDK hands to us.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
@@ -31,12 +31,14 @@ pub(super) async fn patiently<T, E, F>(
     mut call: impl FnMut() -> F,
 ) -> Result<T, E>
 where
-    F: Future<Output = Result<T, E>>,
+    F: Future<Output = Result<T, E>> + Send,
 {
     let mut attempt = 0;
     loop {
-        // On the heap: the SDK's futures are large, and nest too deep for the compiler inside those of their callers.
-        match Box::pin(call()).await {
+        // On the heap and without its type: the SDK's futures are large, and nested in those of their callers they are
+        // too deep for the compiler ("queries overflow the depth limit").
+        let call: Pin<Box<dyn Future<Output = Result<T, E>> + Send + '_>> = Box::pin(call());
+        match call.await {
             Err(error) if contended(&error) && attempt < TRIES => {
                 let ceiling = 20_u64 << attempt;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(ceiling / 2..=ceiling))).await;

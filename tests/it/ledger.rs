@@ -133,7 +133,7 @@ async fn dynamodb_and_the_pure_functions_agree_on_every_transition() {
             .condition_expression(told.condition)
             .update_expression(told.update)
             .set_expression_attribute_names(Some(told.names))
-            .set_expression_attribute_values(Some(told.values))
+            .set_expression_attribute_values(Some(told.values).filter(|values| !values.is_empty()))
             .return_values(ReturnValue::AllNew)
             .send()
             .await;

@@ -1,5 +1,7 @@
 """Runs deploy/without-sam.sh against moto, twice: the second time must find everything and make nothing.
 
+Each run is by another shell: dash has no arrays, no [[ and little else than POSIX, and bash is what macOS has.
+
 The functions themselves are deployed by a stand-in, this file with the arguments of cargo lambda deploy.
 """
 
@@ -45,7 +47,7 @@ def stand_in(arguments):
         functions.create_function(Runtime="provided.al2023", Handler="bootstrap", Code=code, **settings)
 
 
-def run(endpoint, binding):
+def run(shell, endpoint, binding):
     environment = {
         **os.environ,
         "AWS_ENDPOINT_URL": endpoint,
@@ -53,7 +55,7 @@ def run(endpoint, binding):
         "DYNAMIC_WEBHOOKS": "true",
         "GEMHOOK_DEPLOY": f"{sys.executable} {os.path.abspath(__file__)}",
     }
-    command = ["deploy/without-sam.sh", NAME]
+    command = [shell, "deploy/without-sam.sh", NAME]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
     return done.stdout
 
@@ -125,7 +127,7 @@ def main():
             return boto3.client(service, endpoint_url=endpoint)
 
         binding = client("secretsmanager").create_secret(Name="binding-key", SecretString="correct horse battery")["ARN"]
-        print(run(endpoint, binding), end="")
+        print(run("dash", endpoint, binding), end="")
         first = state(client)
         counts = {kind: len(found) for kind, found in first.items()}
         wanted = dict(tables=2, buckets=1, secrets=3, roles=2, functions=2, mappings=1, rules=2, permissions=2)
@@ -133,13 +135,13 @@ def main():
         check_like_template(client)
         secret = f"{NAME}-signing-secret"
         client("secretsmanager").put_secret_value(SecretId=secret, SecretString="whsec_mine")
-        again = run(endpoint, binding)
+        again = run("bash", endpoint, binding)
         made = [line for line in again.splitlines() if line.startswith("made")]
         assert not made, made
         assert state(client) == first, "the second run changed something"
         kept = client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
         assert kept == "whsec_mine", "the second run overwrote a secret"
-        print("deploy/without-sam.sh: run twice, the second run made nothing and kept the secret")
+        print("deploy/without-sam.sh: run by dash and by bash, the second run made nothing and kept the secret")
     finally:
         server.stop()
 

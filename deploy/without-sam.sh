@@ -1,13 +1,17 @@
-#!/usr/bin/env bash
-# Deploys gemhook without SAM: what the functions stand on by the AWS CLI, the functions by cargo lambda. What is there
-# already is left or brought up to date, so it can be run again at any time. See docs/without-sam.md.
+#!/bin/sh
+# Deploys gemhook without SAM: the resources that the functions use by the AWS CLI, the functions by cargo lambda. What
+# exists is left or brought up to date, so the script can be run again at any time. See docs/without-sam.md.
 #
 #   deploy/without-sam.sh NAME          region, account and credentials as the AWS CLI has them
 #
 # ARCHITECTURE=x86_64 for that processor, RETENTION_DAYS for the logs, EVENT_BUS for another bus, or none. For dynamic
 # webhooks DYNAMIC_WEBHOOKS=true, with JWT_AUDIENCE for tokens and BINDING_KEY_SECRET, the ARN of a secret, for binding.
-# RECORD_FIRST=n keeps the first n deliveries.
-set -euo pipefail
+# RECONCILE_BATCHES=true or false says whether all batches of the project are this application's; by default they are,
+# unless webhooks are dynamic. RECORD_FIRST=n keeps the first n deliveries.
+#
+# POSIX sh, without arrays and without `local`, so that it runs in any shell, also in the bash 3.2 of macOS. A function
+# with variables of its own has a body in parentheses: a subshell.
+set -eu
 cd "$(dirname "$0")/.."
 export AWS_PAGER=""
 
@@ -16,46 +20,42 @@ architecture=${ARCHITECTURE:-arm64}
 retention=${RETENTION_DAYS:-30}
 bus=${EVENT_BUS:-default}
 binding=${BINDING_KEY_SECRET:-}
+dynamic=${DYNAMIC_WEBHOOKS:-false}
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region)}}
 account=$(aws sts get-caller-identity --query Account --output text)
-partition=$(aws sts get-caller-identity --query Arn --output text | cut -d: -f2)
+caller=$(aws sts get-caller-identity --query Arn --output text)
+partition=${caller#arn:}
+partition=${partition%%:*}
 bucket=$name-results-$account-$region
-here=arn:$partition:%s:$region:$account
+case $dynamic in true) reconcile=false ;; *) reconcile=true ;; esac
+reconcile=${RECONCILE_BATCHES:-$reconcile}
 
 said() { printf '%-9s %s\n' "$1" "$2"; }
 quietly() { "$@" >/dev/null; }
-# shellcheck disable=SC2059 # the format is ours
-arn() { printf "$here:%s" "$1" "$2"; }
+arn() { printf 'arn:%s:%s:%s:%s:%s' "$partition" "$1" "$region" "$account" "$2"; }
 
-# Makes what the first command does not find: there "what" look... -- make...
-unless_there() {
-  local what=$1; shift
-  local look=()
-  while [[ $1 != -- ]]; do look+=("$1"); shift; done
-  shift
-  if "${look[@]}" >/dev/null 2>&1; then said there "$what"; else quietly "$@"; said made "$what"; fi
-}
+# there WHAT COMMAND... succeeds where the command finds it; made WHAT COMMAND... makes it.
+there() ( what=$1; shift; "$@" >/dev/null 2>&1 && said there "$what" )
+made() ( what=$1; shift; "$@" >/dev/null; said made "$what" )
 
-permit() {
-  local function=$1 id=$2; shift 2
-  local policy
+permit() (
+  function=$1 id=$2; shift 2
   policy=$(aws lambda get-policy --function-name "$function" --query Policy --output text 2>/dev/null || true)
-  if [[ $policy =~ \"Sid\":\ *\"$id\" ]]; then
-    said there "permission $id of $function"
-  else
-    quietly aws lambda add-permission --function-name "$function" --statement-id "$id" "$@"
-    said made "permission $id of $function"
-  fi
-}
+  case $policy in
+    (*'"Sid": "'"$id"'"'* | *'"Sid":"'"$id"'"'*) said there "permission $id of $function" ;;
+    (*) made "permission $id of $function" \
+      aws lambda add-permission --function-name "$function" --statement-id "$id" "$@" ;;
+  esac
+)
 
-table() {
-  local table=$1; shift
-  unless_there "table $table" aws dynamodb describe-table --table-name "$table" -- \
+table() (
+  table=$1; shift
+  there "table $table" aws dynamodb describe-table --table-name "$table" || made "table $table" \
     aws dynamodb create-table --table-name "$table" --billing-mode PAY_PER_REQUEST --sse-specification Enabled=true "$@"
   aws dynamodb wait table-exists --table-name "$table"
   quietly aws dynamodb update-continuous-backups --table-name "$table" \
     --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true
-}
+)
 
 table "$name-deliveries" \
   --attribute-definitions AttributeName=webhook_id,AttributeType=S AttributeName=open,AttributeType=S \
@@ -73,16 +73,17 @@ table "$name-jobs" \
     "Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["looks","look_at"]}}]'
 expiry=$(aws dynamodb describe-time-to-live --table-name "$name-deliveries" \
   --query TimeToLiveDescription.TimeToLiveStatus --output text)
-if [[ $expiry != ENABL* ]]; then
-  quietly aws dynamodb update-time-to-live --table-name "$name-deliveries" \
-    --time-to-live-specification Enabled=true,AttributeName=expires_at
-fi
+case $expiry in
+  ENABL*) ;;
+  *) quietly aws dynamodb update-time-to-live --table-name "$name-deliveries" \
+    --time-to-live-specification Enabled=true,AttributeName=expires_at ;;
+esac
 stream=$(aws dynamodb describe-table --table-name "$name-deliveries" --query Table.LatestStreamArn --output text)
 
-place=(--create-bucket-configuration "LocationConstraint=$region")
-[[ $region != us-east-1 ]] || place=()
-unless_there "bucket $bucket" aws s3api head-bucket --bucket "$bucket" -- \
-  aws s3api create-bucket --bucket "$bucket" --object-ownership BucketOwnerEnforced "${place[@]}"
+# us-east-1 is the one region that may not be named.
+set -- aws s3api create-bucket --bucket "$bucket" --object-ownership BucketOwnerEnforced
+[ "$region" = us-east-1 ] || set -- "$@" --create-bucket-configuration "LocationConstraint=$region"
+there "bucket $bucket" aws s3api head-bucket --bucket "$bucket" || made "bucket $bucket" "$@"
 aws s3api put-public-access-block --bucket "$bucket" --public-access-block-configuration \
   BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
 aws s3api put-bucket-versioning --bucket "$bucket" --versioning-configuration Status=Enabled
@@ -96,9 +97,9 @@ aws s3api put-bucket-policy --bucket "$bucket" --policy '{"Version":"2012-10-17"
   "Resource":["arn:'"$partition:s3:::$bucket"'","arn:'"$partition:s3:::$bucket"'/*"]}]}'
 said set "bucket $bucket: private, TLS only, encrypted, versioned"
 
-# A secret keeps what is in it: the placeholder is written once.
+# A secret keeps its value: the placeholder is written once.
 secret() {
-  unless_there "secret $1" aws secretsmanager describe-secret --secret-id "$1" -- \
+  there "secret $1" aws secretsmanager describe-secret --secret-id "$1" || made "secret $1" \
     aws secretsmanager create-secret --name "$1" --secret-string not-set-yet --description "$2"
 }
 secret "$name-signing-secret" "Signing secrets of the webhook, newest first, separated by spaces"
@@ -107,28 +108,30 @@ signing=$(aws secretsmanager describe-secret --secret-id "$name-signing-secret" 
 api_key=$(aws secretsmanager describe-secret --secret-id "$name-api-key" --query ARN --output text)
 
 deliveries=$(arn dynamodb "table/$name-deliveries")
+jobs=$(arn dynamodb "table/$name-jobs")
 allow() { printf '{"Effect":"Allow","Action":%s,"Resource":"%s"}' "$1" "$2"; }
-role() {
-  local role=$1; shift
-  unless_there "role $role" aws iam get-role --role-name "$role" -- \
+
+# role NAME STATEMENT...
+role() (
+  role=$1; shift
+  there "role $role" aws iam get-role --role-name "$role" || made "role $role" \
     aws iam create-role --role-name "$role" --assume-role-policy-document '{"Version":"2012-10-17","Statement":[
       {"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
-  local logs; logs=$(allow '["logs:CreateLogStream","logs:PutLogEvents"]' "$(arn logs "log-group:/aws/lambda/$role:*")")
-  local IFS=,
+  logs=$(allow '["logs:CreateLogStream","logs:PutLogEvents"]' "$(arn logs "log-group:/aws/lambda/$role:*")")
+  IFS=,
   aws iam put-role-policy --role-name "$role" --policy-name gemhook --policy-document \
     '{"Version":"2012-10-17","Statement":['"$*,$logs"']}'
-}
+)
 logs() {
   quietly aws logs create-log-group --log-group-name "/aws/lambda/$1" 2>/dev/null || true
   aws logs put-retention-policy --log-group-name "/aws/lambda/$1" --retention-in-days "$retention"
 }
-announce=() bound=()
-[[ $bus == none ]] || announce=("$(allow '"events:PutEvents"' "$(arn events "event-bus/$bus")")")
-[[ -z $binding ]] || bound=("$(allow '"secretsmanager:GetSecretValue"' "$binding")")
-jobs=$(arn dynamodb "table/$name-jobs")
-role "$name-receiver" "$(allow '"dynamodb:PutItem"' "$deliveries")" \
-  "$(allow '"secretsmanager:GetSecretValue"' "$signing")" "${bound[@]}"
-role "$name-archiver" "$(allow '["dynamodb:UpdateItem","dynamodb:PutItem"]' "$deliveries")" \
+
+set -- "$(allow '"dynamodb:PutItem"' "$deliveries")" "$(allow '"secretsmanager:GetSecretValue"' "$signing")"
+[ -z "$binding" ] || set -- "$@" "$(allow '"secretsmanager:GetSecretValue"' "$binding")"
+role "$name-receiver" "$@"
+
+set -- "$(allow '["dynamodb:UpdateItem","dynamodb:PutItem"]' "$deliveries")" \
   "$(allow '"dynamodb:Query"' "$deliveries/index/due")" \
   "$(allow '["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator"]' "$stream")" \
   "$(allow '"dynamodb:ListStreams"' "$deliveries/stream/*")" \
@@ -136,58 +139,65 @@ role "$name-archiver" "$(allow '["dynamodb:UpdateItem","dynamodb:PutItem"]' "$de
   "$(allow '"dynamodb:Scan"' "$jobs/index/watched")" \
   "$(allow '["s3:PutObject","s3:GetObject","s3:AbortMultipartUpload"]' "arn:$partition:s3:::$bucket/*")" \
   "$(allow '"s3:ListBucket"' "arn:$partition:s3:::$bucket")" \
-  "$(allow '"secretsmanager:GetSecretValue"' "$api_key")" "${bound[@]}" "${announce[@]}"
+  "$(allow '"secretsmanager:GetSecretValue"' "$api_key")"
+[ -z "$binding" ] || set -- "$@" "$(allow '"secretsmanager:GetSecretValue"' "$binding")"
+[ "$bus" = none ] || set -- "$@" "$(allow '"events:PutEvents"' "$(arn events "event-bus/$bus")")"
+role "$name-archiver" "$@"
 logs "$name-receiver"
 logs "$name-archiver"
 
-processor=(--arm64)
-[[ $architecture == arm64 ]] || processor=(--x86-64)
-# CI has no account to deploy to: it builds nothing here and stands in for the deployment.
-[[ -n ${GEMHOOK_DEPLOY:-} ]] || cargo lambda build --release "${processor[@]}" --bin receiver --bin archiver
-deploy_function() {
-  local binary=$1 memory=$2 timeout=$3 variables=$4
-  local deploy=(${GEMHOOK_DEPLOY:-cargo lambda deploy} --binary-name "$binary" --memory "$memory" --timeout "$timeout"
-    --role "arn:$partition:iam::$account:role/$name-$binary" --env-var "$variables" "$name-$binary")
+case $architecture in arm64) processor=--arm64 ;; *) processor=--x86-64 ;; esac
+# CI has no account to deploy to: it builds nothing here and gives a command that deploys in place of cargo lambda.
+[ -n "${GEMHOOK_DEPLOY:-}" ] || cargo lambda build --release "$processor" --bin receiver --bin archiver
+# deploy_function BINARY MEMORY TIMEOUT VARIABLES
+deploy_function() (
+  function=$name-$1
+  # shellcheck disable=SC2086 # the command is several words
+  set -- ${GEMHOOK_DEPLOY:-cargo lambda deploy} --binary-name "$1" --memory "$2" --timeout "$3" \
+    --role "arn:$partition:iam::$account:role/$function" --env-var "$4" "$function"
   # A role made a moment ago may not be known everywhere yet.
-  quietly "${deploy[@]}" || { sleep 15; quietly "${deploy[@]}"; }
-  aws lambda wait function-updated-v2 --function-name "$name-$binary"
-  quietly aws lambda update-function-configuration --function-name "$name-$binary" --logging-config \
+  quietly "$@" || { sleep 15; quietly "$@"; }
+  aws lambda wait function-updated-v2 --function-name "$function"
+  quietly aws lambda update-function-configuration --function-name "$function" --logging-config \
     LogFormat=JSON,SystemLogLevel=WARN
-  aws lambda wait function-updated-v2 --function-name "$name-$binary"
-  said deployed "function $name-$binary"
-}
+  aws lambda wait function-updated-v2 --function-name "$function"
+  said deployed "function $function"
+)
 shared=DELIVERIES_TABLE=$name-deliveries,RECORD_FIRST=${RECORD_FIRST:-0}${binding:+,BINDING_KEY_SECRET_ID=$binding}
-deploy_function receiver 256 5 "$shared,WEBHOOK_SECRET_ID=$signing,DYNAMIC_WEBHOOKS=${DYNAMIC_WEBHOOKS:-false}${JWT_AUDIENCE:+,JWT_AUDIENCE=$JWT_AUDIENCE}"
-unless_there "URL of $name-receiver" aws lambda get-function-url-config --function-name "$name-receiver" -- \
-  aws lambda create-function-url-config --function-name "$name-receiver" --auth-type NONE
+deploy_function receiver 256 5 \
+  "$shared,WEBHOOK_SECRET_ID=$signing,DYNAMIC_WEBHOOKS=$dynamic${JWT_AUDIENCE:+,JWT_AUDIENCE=$JWT_AUDIENCE}"
+there "URL of $name-receiver" aws lambda get-function-url-config --function-name "$name-receiver" ||
+  made "URL of $name-receiver" \
+    aws lambda create-function-url-config --function-name "$name-receiver" --auth-type NONE
 permit "$name-receiver" public-url --action lambda:InvokeFunctionUrl --principal '*' --function-url-auth-type NONE
 permit "$name-receiver" public-invoke --action lambda:InvokeFunction --principal '*' --invoked-via-function-url
 url=$(aws lambda get-function-url-config --function-name "$name-receiver" --query FunctionUrl --output text)
 
-deploy_function archiver 512 900 "$shared,JOBS_TABLE=$name-jobs,BUCKET=$bucket,GEMINI_API_KEY_SECRET_ID=$api_key,EVENT_BUS=$bus,RECONCILE_BATCHES=true,WEBHOOK_URL=$url"
+archiver=$shared,JOBS_TABLE=$name-jobs,BUCKET=$bucket,GEMINI_API_KEY_SECRET_ID=$api_key,EVENT_BUS=$bus
+deploy_function archiver 512 900 "$archiver,RECONCILE_BATCHES=$reconcile,WEBHOOK_URL=$url"
 
 mapping=$(aws lambda list-event-source-mappings --function-name "$name-archiver" --event-source-arn "$stream" \
   --query 'EventSourceMappings[0].UUID' --output text)
-if [[ $mapping == None ]]; then
-  quietly aws lambda create-event-source-mapping --function-name "$name-archiver" --event-source-arn "$stream" \
+if [ "$mapping" = None ]; then
+  made "mapping of the stream to $name-archiver" \
+    aws lambda create-event-source-mapping --function-name "$name-archiver" --event-source-arn "$stream" \
     --starting-position TRIM_HORIZON --batch-size 1 --parallelization-factor 2 --maximum-retry-attempts 1 \
     --maximum-record-age-in-seconds 3600 --filter-criteria \
     '{"Filters":[{"Pattern":"{\"dynamodb\":{\"NewImage\":{\"state\":{\"S\":[\"received\"]}}}}"}]}'
-  said made "mapping of the stream to $name-archiver"
 else
   said there "mapping of the stream to $name-archiver"
 fi
 quietly aws lambda put-function-event-invoke-config --function-name "$name-archiver" \
   --maximum-retry-attempts 0 --maximum-event-age-in-seconds 300
 
+# schedule NAME EXPRESSION
 schedule() {
-  local rule=$name-$1
-  quietly aws events put-rule --name "$rule" --schedule-expression "$2"
-  quietly aws events put-targets --rule "$rule" --targets \
+  quietly aws events put-rule --name "$name-$1" --schedule-expression "$2"
+  quietly aws events put-targets --rule "$name-$1" --targets \
     '[{"Id":"archiver","Arn":"'"$(arn lambda "function:$name-archiver")"'","Input":"{\"schedule\":\"'"$1"'\"}"}]'
   permit "$name-archiver" "$1" --action lambda:InvokeFunction --principal events.amazonaws.com \
-    --source-arn "$(arn events "rule/$rule")"
-  said set "schedule $rule, $2"
+    --source-arn "$(arn events "rule/$name-$1")"
+  said set "schedule $name-$1, $2"
 }
 schedule sweep "rate(5 minutes)"
 schedule reconcile "rate(1 hour)"

@@ -1,15 +1,20 @@
-//! The event of a Function URL, made safe to read.
+//! Turns the event of a Lambda Function URL (payload format 2.0) into a request that is safe to parse.
 //!
-//! The parser behind `lambda_http` stops the process on a path that is no URI and on a body that is no base64, and
-//! both come from strangers. So only what a delivery consists of is let through: method, headers, body.
+//! `lambda_http` parses such an event for us. Two things in it panic, and a panic would stop the process: a path that is
+//! not a URI, and a body that is flagged as base64 and is not. Strangers choose both. So this module builds a new event
+//! that holds only what a delivery consists of: the method, the three webhook headers and the body. Path and query
+//! are replaced by `/` and nothing, and a body that is not base64 makes the request malformed (400).
+//!
+//! Header names may come in any case. Two spellings of one name are two values of it, which is malformed as well.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lambda_http::{Body, Response, request::LambdaRequest};
 use serde_json::{Map, Value, json};
 
+/// All other headers are dropped: nothing reads them.
 const KEPT_HEADERS: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
 
-/// The request in an event, or nothing where there is none to be read.
+/// The request in an event, or `None` where the event is malformed.
 pub(crate) fn request(mut event: Value) -> Option<LambdaRequest> {
     let method = event.pointer("/requestContext/http/method")?.as_str()?.to_owned();
     let encoded = event.get("isBase64Encoded").and_then(Value::as_bool).unwrap_or(false);
@@ -44,7 +49,7 @@ pub(crate) fn request(mut event: Value) -> Option<LambdaRequest> {
     serde_json::from_value(safe).ok()
 }
 
-/// The answer to an event that holds no request.
+/// The answer to a malformed event, in the form that a Function URL returns. `lambda_http` writes all other answers.
 pub(crate) fn malformed(response: &Response<Body>) -> Value {
     let headers: Map<String, Value> = response
         .headers()

@@ -22,7 +22,8 @@ pub const ACCEPTED: &str = "Accepted";
 pub const DUPLICATES: &str = "Duplicates";
 /// With the reason beside it.
 pub const REFUSED: &str = "Refused";
-/// Also among the refused: perhaps Gemini's own retry, so it has an alarm of its own.
+/// Also among the refused: signed, but older than the tolerance. Perhaps Gemini's own retry, so it has an alarm of
+/// its own. A delivery that nobody signed is never counted here, however old.
 pub const TOO_OLD: &str = "TooOld";
 /// Not taken, for a reason of ours.
 pub const TROUBLE: &str = "Trouble";

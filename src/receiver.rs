@@ -1,4 +1,12 @@
 //! The receiver: verify, parse, one conditional write, answer. Nothing else happens while Gemini waits.
+//!
+//! What the sender receives:
+//!
+//! | status | when | Gemini then |
+//! | --- | --- | --- |
+//! | 200 | the row is durable: new, a duplicate, or a second body under a known id | is done |
+//! | 400, 401, 405, 413 | refused; nothing was written, and the reason is only in our log | repeats it for 24 hours |
+//! | 503 with `Retry-After` | our own trouble: no secret, no keys, no table, or more than 4 s | repeats it for 24 hours |
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +29,7 @@ use crate::{
     metrics,
     secrets::SecretStore,
     seen::{self, Headers as Seen},
-    webhook::{Admitted, Denied, Gate, KeySource, Refusal, SigningSecrets, Unverified, binding::BindingKey},
+    webhook::{Gate, KeySource, Refusal, SigningSecrets, Unverified, Verdict, binding::BindingKey},
 };
 
 /// For one delivery, all waiting included: our own 503 leaves before the function's limit of 5 s.
@@ -140,12 +148,13 @@ impl Receiver {
             Err(refusal) => return Answer::Refused(refusal),
         };
         let now = self.clock.now();
-        let Admitted { delivery, event } = match self.gate.admit(&unverified, now.div_euclid(1000)).await {
-            Ok(admitted) => admitted,
-            Err(Denied::Refused(refusal)) => return Answer::Refused(refusal),
-            Err(Denied::NotNow(why)) => return Answer::Trouble(why),
+        let delivery = match self.gate.admit(&unverified, now.div_euclid(1000)).await {
+            Verdict::Authenticated(delivery) => delivery,
+            Verdict::Rejected(refusal) => return Answer::Refused(refusal),
+            Verdict::Unavailable(why) => return Answer::Trouble(why),
         };
-        let new = NewDelivery::new(&delivery, &event, receipt, now);
+        let event = delivery.event();
+        let new = NewDelivery::new(&delivery, event, receipt, now);
         let new = match seen {
             Some(seen) => new.with_headers(seen),
             None => new,

@@ -15,6 +15,7 @@ pub const TOKEN: &str = "gemhook_token";
 const CONTEXT: &[u8] = b"gemhook binding v1:";
 const SHORTEST_KEY: usize = 16;
 const LONGEST_NONCE: usize = 64;
+const TAG_BYTES: usize = 32;
 
 pub struct BindingKey(Zeroizing<Vec<u8>>);
 
@@ -42,11 +43,7 @@ impl BindingKey {
 
     /// Whether the metadata carry a token of ours.
     pub fn binds(&self, metadata: &Map<String, Value>) -> bool {
-        let token = metadata.get(TOKEN).and_then(Value::as_str).and_then(|token| token.split_once('.'));
-        let Some((nonce, tag)) = token.filter(|(nonce, _)| nonce.len() <= LONGEST_NONCE) else {
-            return false;
-        };
-        let Ok(tag) = BASE64_URL_SAFE_NO_PAD.decode(tag) else { return false };
+        let Some((nonce, tag)) = token(metadata) else { return false };
         self.mac(nonce).is_some_and(|mac| mac.verify_slice(&tag).is_ok())
     }
 
@@ -56,6 +53,19 @@ impl BindingKey {
         mac.update(nonce.as_bytes());
         Some(mac)
     }
+}
+
+/// Whether the metadata carry something in the form of a token, by whatever key. Nothing else is a reason to look for a
+/// newer key.
+pub fn has_token(metadata: &Map<String, Value>) -> bool {
+    token(metadata).is_some()
+}
+
+/// Nonce and HMAC of the token in the metadata: `<nonce>.<base64url of 32 bytes>`.
+fn token(metadata: &Map<String, Value>) -> Option<(&str, Vec<u8>)> {
+    let (nonce, tag) = metadata.get(TOKEN)?.as_str()?.split_once('.')?;
+    let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
+    (nonce.len() <= LONGEST_NONCE && tag.len() == TAG_BYTES).then_some((nonce, tag))
 }
 
 #[cfg(test)]
@@ -87,6 +97,8 @@ mod tests {
         ] {
             assert!(!key.binds(&metadata(wrong.clone())), "{wrong}");
         }
+        let foreign = BindingKey::parse("another horse battery").unwrap().mint();
+        assert!(has_token(&metadata(foreign.into())) && !has_token(&metadata(nonce.into())));
     }
 
     /// As a program in another language would make it, by

@@ -42,9 +42,14 @@ pub struct Event {
 
 impl Event {
     pub fn parse(body: &[u8]) -> Self {
-        let Ok(Value::Object(event)) = serde_json::from_slice(body) else { return Self::default() };
+        members(body).map_or_else(Self::default, |members| Self::read(&members))
+    }
+
+    /// Reads the members of a body that is a JSON object.
+    pub(super) fn read(event: &Map<String, Value>) -> Self {
         let data = event.get("data").and_then(Value::as_object);
         let in_data = |name: &str| data.and_then(|data| data.get(name));
+        // Google does not document where the metadata are, so each place and each spelling counts.
         let metadata = ["user_metadata", "userMetadata"]
             .into_iter()
             .find_map(|name| event.get(name).or_else(|| in_data(name)))
@@ -65,6 +70,14 @@ impl Event {
     /// Whether the event says that the job has ended. All do, but one.
     pub fn tells_of_an_end(&self) -> bool {
         self.event_type.as_deref() != Some("interaction.requires_action")
+    }
+}
+
+/// The members of a body that is a JSON object. The parser limits the depth to 128.
+pub(super) fn members(body: &[u8]) -> Option<Map<String, Value>> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => Some(members),
+        _ => None,
     }
 }
 

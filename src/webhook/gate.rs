@@ -1,8 +1,19 @@
-//! The gate: fetches what a delivery has to be checked against, as little and as seldom as can be, and decides.
+//! The gate: fetches the secrets and keys that a delivery is checked against, and gives the verdict.
+//!
+//! Only the anchors that the signature header names are asked. An anchor that is not available hides no other: the
+//! delivery is accepted where any of them proves it. Whatever a stranger sends, a newer secret is read at most once
+//! in 30 seconds and newer keys are fetched at most once a minute, by each instance.
 
 use super::{
-    Event, KeySet, KeySource, Refusal, SigningSecrets, Tolerance, Trust, Unverified, Verified, Verifier,
-    binding::BindingKey,
+    binding::{self, BindingKey},
+    headers::Unverified,
+    jwt::{self, Token},
+    key_source::KeySource,
+    keys::KeySet,
+    refusal::Refusal,
+    signing::SigningSecrets,
+    v1, v1a,
+    verifier::{Tolerance, Trust, Verified, Verifier},
 };
 use crate::secrets::SecretStore;
 
@@ -15,104 +26,148 @@ pub struct Gate {
     pub tolerance: Tolerance,
 }
 
-/// A delivery that may become a row.
-pub struct Admitted {
-    pub delivery: Verified,
-    pub event: Event,
-}
-
-/// Why a delivery may not.
-pub enum Denied {
-    Refused(Refusal),
+/// What a delivery is, or what one trust anchor says of it.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It may become a row.
+    Authenticated(Box<Verified>),
+    /// It may not, and sending it again changes nothing.
+    Rejected(Refusal),
     /// Our own trouble, in words for the log: the sender should try again.
-    NotNow(String),
+    Unavailable(String),
 }
 
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<Result<Verified, Refusal>> for Verdict {
+    fn from(result: Result<Verified, Refusal>) -> Self {
+        result.map_or_else(Self::Rejected, |verified| Self::Authenticated(Box::new(verified)))
+    }
+}
+
+impl Verdict {
+    /// What two anchors come to together: proved by one is proved, and rejected means that each of them was asked.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (proved @ Self::Authenticated(_), _) | (_, proved @ Self::Authenticated(_)) => proved,
+            (unavailable @ Self::Unavailable(_), _) | (_, unavailable @ Self::Unavailable(_)) => unavailable,
+            // The other anchor knows no such form, so the reason is this one's.
+            (rejected, Self::Rejected(Refusal::NoSupportedSignature)) => rejected,
+            (Self::Rejected(_), rejected) => rejected,
+        }
+    }
+
+    /// Whether no other anchor can change it: the signature is proved, whatever its age.
+    fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Authenticated(_) | Self::Rejected(Refusal::TimestampTooOld | Refusal::TimestampTooNew)
+        )
+    }
+
+    fn is_by_no_known_key(&self) -> bool {
+        matches!(self, Self::Rejected(Refusal::NoMatchingSignature | Refusal::UnknownKey))
     }
 }
 
 impl Gate {
     /// `now` is in seconds since the epoch.
-    pub async fn admit(&self, delivery: &Unverified, now: i64) -> Result<Admitted, Denied> {
-        let verified = match self.by_secret(delivery, now).await? {
-            Ok(verified) => verified,
-            Err(refusal) => self.by_public_key(delivery, now, refusal).await?,
+    pub async fn admit(&self, delivery: &Unverified, now: i64) -> Verdict {
+        let timestamp = match delivery.timestamp() {
+            Ok(timestamp) => timestamp,
+            Err(refusal) => return Verdict::Rejected(refusal),
         };
-        let event = Event::parse(verified.body());
-        self.check_binding(&verified, &event).await?;
-        Ok(Admitted { delivery: verified, event })
-    }
-
-    /// The inner refusal is of this form only: another one may still prove the delivery.
-    async fn by_secret(&self, delivery: &Unverified, now: i64) -> Result<Result<Verified, Refusal>, Denied> {
-        let verifier = Verifier { secrets: None, keys: None, audience: None, tolerance: self.tolerance };
-        let Some(store) = &self.secrets else { return inner(verifier.verify(delivery, now)) };
-        let secrets = store.get().await.map_err(|error| Denied::NotNow(error.to_string()))?;
-        let verdict = inner(Verifier { secrets: Some(&secrets), ..verifier }.verify(delivery, now))?;
-        if verdict != Err(Refusal::NoMatchingSignature) {
-            return Ok(verdict);
-        }
-        match store.renewed(&secrets).await {
-            Some(secrets) => inner(Verifier { secrets: Some(&secrets), ..verifier }.verify(delivery, now)),
-            None => Ok(verdict),
+        // Nothing newer is fetched for a delivery that its age would refuse anyway.
+        let may_refresh = self.tolerance.check(timestamp, now).is_ok();
+        let verdict = match self.by_secret(delivery, now, may_refresh).await {
+            verdict if verdict.is_final() => verdict,
+            verdict => verdict.or(self.by_public_key(delivery, now, may_refresh).await),
+        };
+        match verdict {
+            Verdict::Authenticated(verified) => self.check_binding(verified).await,
+            verdict => verdict,
         }
     }
 
-    async fn by_public_key(
-        &self,
-        delivery: &Unverified,
-        now: i64,
-        refusal: Refusal,
-    ) -> Result<Verified, Denied> {
-        let Some(source) = &self.keys else { return Err(refusal.into()) };
-        let by = |keys: &KeySet| {
-            let verifier = Verifier {
-                secrets: None,
-                keys: Some(keys),
-                audience: self.audience.as_deref(),
-                tolerance: self.tolerance,
-            };
-            verifier.verify(delivery, now)
+    async fn by_secret(&self, delivery: &Unverified, now: i64, may_refresh: bool) -> Verdict {
+        let verify = |secrets: Option<&SigningSecrets>| {
+            let verifier = Verifier { secrets, keys: None, audience: None, tolerance: self.tolerance };
+            Verdict::from(verifier.verify(delivery, now))
         };
-        // What no key could mend asks for none.
-        match by(&KeySet::default()) {
-            Err(Refusal::NoSupportedSignature) => return Err(refusal.into()),
-            Err(refusal) if !delivery.may_be_by_a_new_key(refusal) => return Err(refusal.into()),
-            _ => {}
+        let Some(store) = self.secrets.as_ref().filter(|_| v1::signatures(delivery.signature()).is_ok())
+        else {
+            return verify(None);
+        };
+        let secrets = match store.get().await {
+            Ok(secrets) => secrets,
+            Err(error) => return Verdict::Unavailable(error.to_string()),
+        };
+        let verdict = verify(Some(&secrets));
+        if verdict.is_by_no_known_key()
+            && may_refresh
+            && let Some(secrets) = store.renewed(&secrets).await
+        {
+            return verify(Some(&secrets));
         }
+        verdict
+    }
+
+    async fn by_public_key(&self, delivery: &Unverified, now: i64, may_refresh: bool) -> Verdict {
+        let Some(source) = &self.keys else { return Verdict::Rejected(Refusal::NoSupportedSignature) };
+        if let Err(refusal) = self.check_public_key_form(delivery) {
+            return Verdict::Rejected(refusal);
+        }
+        let verify = |keys: &KeySet| {
+            let audience = self.audience.as_deref();
+            let verifier = Verifier { secrets: None, keys: Some(keys), audience, tolerance: self.tolerance };
+            Verdict::from(verifier.verify(delivery, now))
+        };
         let known = source.generation();
-        let owed = |error: super::KeysOwed| Denied::NotNow(error.to_string());
-        let keys = source.current().await.map_err(owed)?;
-        match by(&keys) {
-            Err(refusal) if delivery.may_be_by_a_new_key(refusal) => {
-                let keys = source.newer_than(known).await.map_err(owed)?;
-                Ok(by(&keys)?)
-            }
-            verdict => Ok(verdict?),
+        let verdict = match source.current().await {
+            Ok(keys) => verify(&keys),
+            Err(error) => return Verdict::Unavailable(error.to_string()),
+        };
+        // A token names its key: where that key is known, no other one made the signature.
+        let by_a_newer_key = match &verdict {
+            Verdict::Rejected(Refusal::NoMatchingSignature) => !jwt::is_token(delivery.signature()),
+            verdict => verdict.is_by_no_known_key(),
+        };
+        if !by_a_newer_key || !may_refresh {
+            return verdict;
+        }
+        match source.newer_than(known).await {
+            Ok(keys) => verify(&keys),
+            Err(error) => Verdict::Unavailable(error.to_string()),
+        }
+    }
+
+    /// Refuses what no public key could have made, so that it is no reason to fetch keys.
+    fn check_public_key_form(&self, delivery: &Unverified) -> Result<(), Refusal> {
+        let header = delivery.signature();
+        if self.audience.is_some() && jwt::is_token(header) {
+            return Token::parse(header).map(|_| ());
+        }
+        match (v1a::is_named(header), v1a::signatures(header).is_empty()) {
+            (false, _) => Err(Refusal::NoSupportedSignature),
+            (true, true) => Err(Refusal::NoMatchingSignature),
+            (true, false) => Ok(()),
         }
     }
 
     /// Where an event of Google's carries metadata, they must carry a token of ours. Where it carries none, the job
-    /// itself is asked later.
-    async fn check_binding(&self, delivery: &Verified, event: &Event) -> Result<(), Denied> {
-        let (Some(store), Some(metadata)) = (&self.binding, &event.user_metadata) else { return Ok(()) };
+    /// itself is asked later. A token that does not match may be by a key that was replaced a moment ago.
+    async fn check_binding(&self, delivery: Box<Verified>) -> Verdict {
+        let (Some(store), Some(metadata)) = (&self.binding, &delivery.event().user_metadata) else {
+            return Verdict::Authenticated(delivery);
+        };
         if delivery.scheme().trust() == Trust::Project {
-            return Ok(());
+            return Verdict::Authenticated(delivery);
         }
-        let key = store.get().await.map_err(|error| Denied::NotNow(error.to_string()))?;
-        if key.binds(metadata) { Ok(()) } else { Err(Refusal::NotBound.into()) }
-    }
-}
-
-/// Faults that no other form could mend end the matter.
-fn inner(verdict: Result<Verified, Refusal>) -> Result<Result<Verified, Refusal>, Denied> {
-    match verdict {
-        Err(refusal @ (Refusal::BadTimestamp | Refusal::TimestampTooOld | Refusal::TimestampTooNew)) => {
-            Err(refusal.into())
-        }
-        verdict => Ok(verdict),
+        let key = match store.get().await {
+            Ok(key) => key,
+            Err(error) => return Verdict::Unavailable(error.to_string()),
+        };
+        let bound = key.binds(metadata)
+            || (binding::has_token(metadata)
+                && store.renewed(&key).await.is_some_and(|renewed| renewed.binds(metadata)));
+        if bound { Verdict::Authenticated(delivery) } else { Verdict::Rejected(Refusal::NotBound) }
     }
 }

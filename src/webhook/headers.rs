@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lambda_http::http::HeaderMap;
 
-use super::{Refusal, Scheme, Verified, jwt, v1a};
+use super::refusal::Refusal;
 
 const LONGEST_ID: usize = 256;
 
@@ -17,6 +17,9 @@ pub struct Unverified {
 }
 
 impl Unverified {
+    /// Refuses a header that is missing, there twice or no text, and an id that could choose another row.
+    ///
+    /// The id may have 256 visible ASCII characters. Standard Webhooks sets no length; Gemini's ids have 40.
     pub fn new(headers: &HeaderMap, body: Bytes) -> Result<Self, Refusal> {
         let id = single(headers, "webhook-id").map_err(|fault| fault.unwrap_or(Refusal::BadId))?;
         let timestamp =
@@ -29,7 +32,7 @@ impl Unverified {
         Ok(Self { id: id.into(), timestamp: timestamp.into(), signature: signature.into(), body })
     }
 
-    /// Seconds since the epoch: decimal digits, nothing else.
+    /// Seconds since the epoch: up to 12 decimal digits, nothing else.
     pub(super) fn timestamp(&self) -> Result<i64, Refusal> {
         let digits = self.timestamp.trim();
         if digits.is_empty() || digits.len() > 12 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -51,25 +54,8 @@ impl Unverified {
         &self.id
     }
 
-    pub(super) fn body(&self) -> &[u8] {
+    pub(super) fn body(&self) -> &Bytes {
         &self.body
-    }
-
-    /// Whether a refusal would perhaps not stand before a newer key set.
-    pub(super) fn may_be_by_a_new_key(&self, refusal: Refusal) -> bool {
-        match refusal {
-            // A token that names no key is by none.
-            Refusal::UnknownKey => jwt::Token::parse(&self.signature).is_ok(),
-            Refusal::NoMatchingSignature => {
-                !jwt::is_token(&self.signature) && !v1a::signatures(&self.signature).is_empty()
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn verified(&self, row_key: String, scheme: Scheme, key_id: &str) -> Verified {
-        let (id, body) = (self.id.clone(), self.body.clone());
-        Verified { id, row_key, body, scheme, key_id: key_id.to_owned() }
     }
 }
 

@@ -24,7 +24,7 @@ const RETRY: Millis = 5_000;
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LARGEST_SET: usize = 256 * 1024;
 
-/// There are no keys, or newer ones would have to be fetched and may not be yet: our trouble, not the sender's.
+/// There are no keys, or newer ones would be needed and may not be fetched yet: our trouble, not the sender's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the public keys: {0}")]
 pub struct KeysOwed(String);
@@ -90,7 +90,9 @@ impl KeySource {
             return Ok(held.keys);
         }
         if self.clock.now() < next.not_before {
-            return Err(KeysOwed("a fetch is owed, but the last one was a moment ago".to_owned()));
+            return Err(KeysOwed(
+                "no known key made the signature, and the next refresh is rate-limited".to_owned(),
+            ));
         }
         match self.fetch().await {
             Ok(held) => {

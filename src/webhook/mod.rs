@@ -1,7 +1,47 @@
-//! What arrives: every decision about trust is made here and nowhere else.
+//! Who sent a delivery? Every decision about trust is made in this module and nowhere else.
 //!
-//! A request enters as [`Unverified`], passes the [`Gate`], and leaves as [`Verified`] or as a [`Refusal`]. Nothing
-//! else in the library accepts an unverified delivery, and only [`Verifier::verify`] can make a verified one.
+//! The form of the signature header picks the trust anchor, and each form has one fixed algorithm. Nothing in the
+//! request can choose another one.
+//!
+//! ```text
+//!  webhook-signature        trust anchor            algorithm        the delivery is       row key
+//!  ---------------------    --------------------    ------------     -----------------     -----------
+//!  "v1,<base64> ..."     -> signing secrets      -> HMAC-SHA-256  -> the project's own     <id>
+//!  "v1a,<base64> ..."    -> Google's public keys -> Ed25519       -> Google's (1)          v1a~<id>
+//!  "<head>.<claims>.<s>" -> Google's public keys -> RS256         -> Google's (1)          jwt~<digest>
+//!  anything else         -> none                                  -> rejected
+//!
+//!  (1) Perhaps for another customer's job: the binding token, or the job itself, says whose it is.
+//! ```
+//!
+//! What the anchors answer becomes one [`Verdict`]:
+//!
+//! | the anchors that the header names | verdict | HTTP |
+//! | --- | --- | --- |
+//! | one of them proves the delivery, and its timestamp is within the tolerance | [`Verdict::Authenticated`] | 200 once it is stored |
+//! | none proves it, and one could not be asked (secret not set, keys not fetched) | [`Verdict::Unavailable`] | 503 |
+//! | all were asked and none proves it, or it is proved and too old | [`Verdict::Rejected`] | 400 or 401 |
+//!
+//! # The rules and where they come from
+//!
+//! - The signed text is `id.timestamp.body`, over the raw bytes; the header is a list separated by spaces, and one
+//!   valid entry is enough (Standard Webhooks specification, "Signature scheme" and "Webhook headers").
+//! - A secret has 24 to 64 bytes and is compared in constant time; the timestamp is checked against a tolerance of
+//!   5 minutes (Standard Webhooks, "Signature scheme" and "Verifying webhook authenticity"). The signature is
+//!   checked first, so that only a delivery that somebody signed counts as too old.
+//! - Google signs static webhooks with `v1` and documents RS256 tokens for dynamic ones (Gemini API guide,
+//!   "Webhooks"). Real dynamic deliveries were reported to carry `v1a` (googleapis/python-genai, issue 2927).
+//! - The algorithm of a token is pinned and is never read from the token (RFC 8725, section 3.1). `alg` and `kid` are
+//!   as in RFC 7515, sections 4.1.1 and 4.1.4; a header that brings its own key (`jku`, `jwk`, `x5u`, `x5c`) or a
+//!   critical extension (`crit`) is refused (RFC 7515, sections 4.1.2 to 4.1.11). `aud`, `exp` and `nbf` are as in
+//!   RFC 7519, sections 4.1.3 to 4.1.5.
+//! - Public keys are read as a JSON Web Key Set (RFC 7517, section 5; Ed25519 keys as in RFC 8037, section 2).
+//!
+//! # The files
+//!
+//! [`Unverified`] (`headers`) is checked by a [`Verifier`] (`verifier`), which needs no network. [`Gate`] (`gate`)
+//! fetches secrets ([`crate::secrets`]) and keys (`key_source`) for it. Only [`Verifier::verify`] makes a
+//! [`Verified`], and nothing else in the library accepts an unverified delivery.
 
 pub mod binding;
 mod event;
@@ -16,151 +56,13 @@ mod v1;
 mod v1a;
 #[cfg(test)]
 mod vectors;
-
-use bytes::Bytes;
+mod verifier;
 
 pub use event::{Event, EventKind};
-pub use gate::{Admitted, Denied, Gate};
+pub use gate::{Gate, Verdict};
 pub use headers::Unverified;
 pub use key_source::{KeySource, KeysOwed};
 pub use keys::KeySet;
 pub use refusal::Refusal;
 pub use signing::SigningSecrets;
-
-/// How old a delivery may be, and how far ahead of our clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tolerance {
-    pub past_seconds: i64,
-    pub future_seconds: i64,
-}
-
-/// The form of signature that proved a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// Standard Webhooks `v1`: HMAC-SHA-256 with our project's secret.
-    V1,
-    /// Standard Webhooks `v1a`: Ed25519 with a key of the sender's.
-    V1a,
-    /// A bare RS256 token with a key of the sender's.
-    Jwt,
-}
-
-impl Scheme {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::V1 => "v1",
-            Self::V1a => "v1a",
-            Self::Jwt => "jwt",
-        }
-    }
-
-    pub fn trust(self) -> Trust {
-        match self {
-            Self::V1 => Trust::Project,
-            Self::V1a | Self::Jwt => Trust::Issuer,
-        }
-    }
-}
-
-/// What a signature proves about the sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Signed with a secret that only our project has.
-    Project,
-    /// Signed with Google's keys: it comes from Google, but perhaps for somebody else's job.
-    Issuer,
-}
-
-impl Trust {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Project => "project",
-            Self::Issuer => "issuer",
-        }
-    }
-}
-
-/// A delivery whose sender is proved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    id: String,
-    row_key: String,
-    body: Bytes,
-    scheme: Scheme,
-    key_id: String,
-}
-
-impl Verified {
-    /// The `webhook-id` as it came. A token does not sign it.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// What the delivery's row is keyed by: each form has keys that no other form can choose.
-    pub fn row_key(&self) -> &str {
-        &self.row_key
-    }
-
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-
-    pub fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// Which key it was, in a spelling that gives nothing away.
-    pub fn key_id(&self) -> &str {
-        &self.key_id
-    }
-}
-
-/// What deliveries to one endpoint are checked against. A form counts only where its anchor is there.
-#[derive(Clone, Copy)]
-pub struct Verifier<'a> {
-    pub secrets: Option<&'a SigningSecrets>,
-    pub keys: Option<&'a KeySet>,
-    /// Without one no token counts.
-    pub audience: Option<&'a str>,
-    pub tolerance: Tolerance,
-}
-
-impl Verifier<'_> {
-    /// `now` is in seconds since the epoch.
-    pub fn verify(&self, delivery: &Unverified, now: i64) -> Result<Verified, Refusal> {
-        let age = now.saturating_sub(delivery.timestamp()?);
-        if age > self.tolerance.past_seconds {
-            return Err(Refusal::TimestampTooOld);
-        }
-        if age < -self.tolerance.future_seconds {
-            return Err(Refusal::TimestampTooNew);
-        }
-        match (self.keys, self.audience) {
-            (Some(keys), Some(audience)) if jwt::is_token(delivery.signature()) => {
-                let token = jwt::Token::parse(delivery.signature())?;
-                let key_id = token.verify(keys, audience, delivery.body(), now)?;
-                Ok(delivery.verified(format!("jwt~{}", token.digest()), Scheme::Jwt, key_id))
-            }
-            _ => self.verify_entries(delivery),
-        }
-    }
-
-    fn verify_entries(&self, delivery: &Unverified) -> Result<Verified, Refusal> {
-        let signed = delivery.signed_parts();
-        let header = delivery.signature();
-        let mut refusal = Refusal::NoSupportedSignature;
-        if let (Some(secrets), Ok(signatures)) = (self.secrets, v1::signatures(header)) {
-            refusal = Refusal::NoMatchingSignature;
-            if let Some(key_id) = secrets.matching(&signed, &signatures) {
-                return Ok(delivery.verified(delivery.id().to_owned(), Scheme::V1, &key_id));
-            }
-        }
-        if let Some(keys) = self.keys.filter(|_| v1a::is_named(header)) {
-            refusal = Refusal::NoMatchingSignature;
-            if let Some(key_id) = v1a::matching(keys, &signed, &v1a::signatures(header)) {
-                return Ok(delivery.verified(format!("v1a~{}", delivery.id()), Scheme::V1a, key_id));
-            }
-        }
-        Err(refusal)
-    }
-}
+pub use verifier::{Scheme, Tolerance, Trust, Verified, Verifier};

@@ -6,7 +6,9 @@ pub enum Refusal {
     MissingHeader,
     BadId,
     BadTimestamp,
+    /// Signed, and older than the tolerance. What nobody signed is refused for its signature, whatever its age.
     TimestampTooOld,
+    /// Signed, and further ahead of our clock than the tolerance; or a token that is not valid yet.
     TimestampTooNew,
     NoSupportedSignature,
     NoMatchingSignature,

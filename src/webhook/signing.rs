@@ -90,13 +90,13 @@ impl SigningSecrets {
     /// The id of the key that made one of the signatures over these bytes.
     ///
     /// Every key is tried with every signature, in constant time each: how long it takes tells their number only.
-    pub(super) fn matching(&self, signed: &[&[u8]], signatures: &[Vec<u8>]) -> Option<String> {
+    pub(super) fn matching(&self, signed: &[&[u8]], signatures: &[Vec<u8>]) -> Option<&str> {
         let mut found = None;
         for key in &self.0 {
             let mac = key.mac(signed)?;
             for signature in signatures {
                 if mac.clone().verify_slice(signature).is_ok() && found.is_none() {
-                    found = Some(key.id.clone());
+                    found = Some(key.id.as_str());
                 }
             }
         }

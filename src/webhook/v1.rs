@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 /// The decoded `v1` signatures of a header, which is a list separated by blanks.
 ///

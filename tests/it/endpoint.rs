@@ -1,10 +1,17 @@
-//! A receiver of its own with servers that count before all that it can ask, and a clock that is moved by hand.
+//! A receiver of its own, with a count of all that it asks and a clock that is moved by hand.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicI64, AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
 };
 
+use aws_sdk_dynamodb::{
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef},
+    error::BoxError,
+};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -23,7 +30,6 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    cost::Counter,
     issuer::Issuer,
     support::{Row, TestMachine, now, sign},
 };
@@ -57,10 +63,41 @@ impl Clock for HandClock {
     }
 }
 
+/// Counts each request that an AWS client sends, repeated ones too, by its operation.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Calls {
+    /// What was called since this was last called.
+    pub fn take(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Intercept for Calls {
+    fn name(&self) -> &'static str {
+        "Calls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context.request().headers().get("x-amz-target").unwrap_or("unknown");
+        let operation = target.rsplit('.').next().unwrap_or(target).to_owned();
+        *self.0.lock().unwrap().entry(operation).or_default() += 1;
+        Ok(())
+    }
+}
+
 /// How a server answers.
 #[derive(Clone)]
 pub enum Answers {
     With(u16, Vec<(&'static str, String)>, String),
+    /// As Secrets Manager answers a read, by the id that is asked for.
+    Secrets(Vec<(&'static str, String)>),
     /// With more than anybody should read.
     Endlessly,
     Never,
@@ -116,10 +153,15 @@ impl Server {
     }
 }
 
-async fn answer(State(server): State<Server>) -> Response<Body> {
+async fn answer(State(server): State<Server>, body: Bytes) -> Response<Body> {
     server.asked.fetch_add(1, Ordering::SeqCst);
     let answers = server.answers.lock().unwrap().clone();
     match answers {
+        Answers::Secrets(secrets) => {
+            let asked: Value = serde_json::from_slice(&body).unwrap();
+            let (id, text) = secrets.iter().find(|(id, _)| asked["SecretId"] == *id).unwrap();
+            Response::new(Body::from(json!({"ARN": id, "Name": id, "SecretString": text}).to_string()))
+        }
         Answers::With(status, headers, body) => {
             let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
             for (name, value) in headers {
@@ -141,7 +183,7 @@ async fn answer(State(server): State<Server>) -> Response<Body> {
 pub struct Endpoint {
     pub receiver: Arc<Receiver>,
     pub clock: Arc<HandClock>,
-    pub dynamodb: Counter,
+    pub dynamodb: Calls,
     pub keys: Server,
     pub secrets: Server,
     pub test: TestMachine,
@@ -156,7 +198,7 @@ impl Endpoint {
         create_tables(&test.dynamodb(), &names).await.unwrap();
         let keys = Server::start(keys).await;
         let secrets = Server::start(Answers::secret(SECRET)).await;
-        let (dynamodb_url, dynamodb) = Counter::before(&test.machine.addresses.dynamodb_url).await;
+        let dynamodb = Calls::default();
         let lookup = |name: &str| {
             if let Some((_, value)) = more.iter().find(|(other, _)| *other == name) {
                 return Some((*value).to_owned()).filter(|value| !value.is_empty());
@@ -171,7 +213,7 @@ impl Endpoint {
             }
         };
         let clock = Arc::new(HandClock::default());
-        let config = test.dynamodb().config().to_builder().endpoint_url(dynamodb_url).build();
+        let config = test.dynamodb().config().to_builder().interceptor(dynamodb.clone()).build();
         let receiver = Receiver::new(
             ReceiverSettings::read(&lookup).unwrap(),
             aws_sdk_dynamodb::Client::from_conf(config),

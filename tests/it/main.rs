@@ -9,8 +9,10 @@
 )]
 
 mod advisories;
+mod age;
 mod announce;
 mod bad_input;
+mod bill;
 mod bit_flips;
 mod canary;
 mod command_line;

@@ -116,6 +116,43 @@ async fn a_binding_key_is_read_only_for_an_event_that_the_issuer_signed() {
     assert_eq!(endpoint.secrets.asked(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_binding_key_is_read_when_a_token_does_not_match_and_not_more_than_twice_a_minute() {
+    let issuer = Issuer::new("rsa-1");
+    let set =
+        Answers::With(200, vec![("cache-control", "max-age=86400".to_owned())], jwks(&[&issuer]).to_string());
+    let settings = [("BINDING_KEY_SECRET_ID", "binding-key"), ("WEBHOOK_SECRET_ID", "")];
+    let endpoint = Endpoint::start(set, &settings).await;
+    let [old, new, other] = ["correct horse battery", "another horse battery", "no horse of ours at all"];
+    let post = async |id: &str, metadata: String| {
+        let body = format!(r#"{{"type":"batch.succeeded","user_metadata":{metadata}}}"#);
+        endpoint.post(id, &issuer.v1a(id, endpoint.now(), body.as_bytes()), &body).await
+    };
+    let by = |key: &str| format!(r#"{{"gemhook_token":"{}"}}"#, BindingKey::parse(key).unwrap().mint());
+    endpoint.secrets.now_answers(Answers::secret(old));
+    assert_eq!(post("msg_1", by(old)).await, 200);
+    assert_eq!(endpoint.secrets.asked(), 1);
+
+    endpoint.secrets.now_answers(Answers::secret(new));
+    endpoint.pass(29);
+    assert_eq!(post("msg_2", by(new)).await, 401, "the key was read a moment ago");
+    assert_eq!(endpoint.secrets.asked(), 0);
+    endpoint.pass(1);
+    assert_eq!(post("msg_2", by(new)).await, 200);
+    assert_eq!(endpoint.secrets.asked(), 1);
+
+    for second in 0..300 {
+        endpoint.pass(1);
+        assert_eq!(post(&format!("msg_other_{second}"), by(other)).await, 401);
+    }
+    assert_eq!(endpoint.secrets.asked(), 10, "one in thirty seconds");
+    endpoint.pass(60);
+    for metadata in ["{}", r#"{"gemhook_token":"n"}"#, r#"{"gemhook_token":"n.AAAA"}"#] {
+        assert_eq!(post("msg_3", metadata.to_owned()).await, 401, "{metadata}");
+    }
+    assert_eq!(endpoint.secrets.asked(), 0, "what is no token is by no key, old or new");
+}
+
 #[test]
 fn nothing_that_holds_a_secret_can_be_printed() {
     let printed = [

@@ -11,6 +11,7 @@ mod place;
 mod reconcile;
 mod show;
 mod stack;
+mod table;
 mod token;
 mod trigger;
 mod verify;

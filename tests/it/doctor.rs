@@ -187,7 +187,8 @@ async fn a_stack_is_sent_to_and_read_by_its_name() {
         [["deliveries", "list", "--stack", "s", "--json"], ["deliveries", "--stack", "s", "list", "--json"]]
     {
         let output = aws.gemhook(&command, &variables).await;
-        let row: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let rows: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let row = &rows[0];
         assert_eq!((&row["webhook_id"], &row["outcome"]), (&json!("msg_of_the_stack"), &json!("recorded")));
     }
     let output = aws.gemhook(&["jobs", "list", "--stack", "s", "--local"], &variables).await;

@@ -196,14 +196,14 @@ fn a_machine_that_does_not_run_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let nothing = gemhook(folder.path(), &["jobs", "list"]);
     assert_eq!(nothing.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&nothing.stderr).contains("no running gemhook dev"), "{nothing:?}");
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("no `gemhook dev` runs in"), "{nothing:?}");
 
     let mut dev = Dev::start(folder.path(), &[]);
     assert!(told(folder.path(), &["jobs", "list"]).starts_with("no jobs: "));
     dev.signal("KILL");
     dev.child.wait().unwrap();
     let silent = gemhook(folder.path(), &["jobs", "list"]);
-    assert!(String::from_utf8_lossy(&silent.stderr).contains("is gemhook dev running?"), "{silent:?}");
+    assert!(String::from_utf8_lossy(&silent.stderr).contains("start it again with `gemhook dev --data"), "{silent:?}");
 
     let mut dev = Dev::start(folder.path(), &[]);
     dev.signal("TERM");

@@ -106,7 +106,7 @@ def main(gemhook, folder):
         shown = [gemhook, "deliveries", f"--local={folder}", "list", "--json"]
         for _ in range(100):
             listed = subprocess.run(shown, stdout=subprocess.PIPE, text=True, check=True).stdout
-            rows = [json.loads(line) for line in listed.splitlines()]
+            rows = json.loads(listed)
             if len(rows) == 2 and all(row["state"] == "done" for row in rows):
                 break
             time.sleep(0.1)

@@ -7,10 +7,12 @@ mod doctor;
 mod filter;
 mod jobs;
 mod local;
+mod manual;
 mod place;
 mod reconcile;
 mod show;
 mod stack;
+mod table;
 mod token;
 mod trigger;
 mod verify;
@@ -19,42 +21,69 @@ mod webhooks_api;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Gemini's webhooks, verified, recorded exactly once, results archived.
+/// Receives the webhooks of the Gemini API on AWS Lambda: run it here, deploy it, see what arrived
 #[derive(Parser)]
-#[command(name = "gemhook", version, max_term_width = 100)]
+#[command(name = "gemhook", version, max_term_width = 100, after_help = EXIT_STATUSES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+/// As in docs/command-line.md, which a test holds to this.
+const EXIT_STATUSES: &str = "\
+Exit status:
+  0  It did what was asked, or what it checked is in order.
+  1  It could not, or something that it checked is not in order.
+  2  The command line is wrong: an unknown command, option or value.";
+
 #[derive(Subcommand)]
 enum Command {
-    /// What arrived and what became of it: list, show, watch, redrive
+    /// Prints the completions of a shell
+    #[command(
+        after_help = "Example: gemhook completions bash > ~/.local/share/bash-completion/completions/gemhook"
+    )]
+    Completions(manual::Completions),
+    /// Shows what arrived and what became of it: list, show, watch, redrive
     Deliveries(deliveries::Args),
-    /// Shows the whole way of an event on this machine, in a temporary folder, and checks what came of it
+    /// Shows the whole way of an event on this machine, in a temporary folder, and checks the result
+    #[command(after_help = "Example: gemhook demo")]
     Demo(demo::Args),
     /// Runs the functions, their stores and a simulated Gemini API on this machine until Ctrl-C
+    #[command(after_help = "Example: gemhook dev --finish-after 0.5")]
     Dev(dev::Args),
-    /// Checks a deployment, or the local machine, and says what mends it
+    /// Checks a deployment, or the local machine, and says how to fix what is wrong
+    #[command(after_help = DOCTOR_HELP)]
     Doctor(doctor::Args),
-    /// What came of the jobs, and their results: list, show, fetch, wait, watch, delete
+    /// Shows what became of the jobs, and their results: list, show, fetch, wait, watch, delete
     Jobs(jobs::Args),
+    /// Writes the manual pages
+    #[command(after_help = "Example: gemhook man --to ~/.local/share/man/man1")]
+    Man(manual::Man),
     /// Finds jobs that ended without an event
+    #[command(after_help = "Example: gemhook reconcile --stack my-hook --since 7d --dry-run")]
     Reconcile(reconcile::Args),
-    /// Binds a job to us: a token for its user_metadata, which a dynamic webhook has to prove
+    /// Makes a token for the user_metadata of a job, which proves to a dynamic webhook that the job is ours
+    #[command(after_help = "Example: gemhook token --metadata '{\"job_group\": \"nightly\"}'")]
     Token(token::Args),
-    /// Signs an event, and sends or shows it
+    /// Signs an event and sends it, or shows it
+    #[command(after_help = "Example: gemhook trigger batch.succeeded --set data.id=batches/b1")]
     Trigger(trigger::Args),
-    /// Says step by step why a captured delivery is accepted or refused
+    /// Explains step by step why a captured delivery is accepted or refused
+    #[command(after_help = "Example: gemhook verify delivery.http --secret whsec_...")]
     Verify(verify::Args),
     /// Registers, shows, pings and deletes webhooks at the Gemini API
     Webhook(webhook::Args),
 }
 
-/// Exit status 0 where all was well, 1 where something was not, 2 for a wrong call.
+const DOCTOR_HELP: &str = "\
+The probe is a signed event that doctor sends to the real address and finds again in the table. A ping of the Gemini API \
+proves nothing: the API answers it with success also when it cannot reach the address.
+
+Example: gemhook doctor --stack my-hook";
+
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // The demo provokes refusals and shows them itself.
@@ -65,6 +94,8 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
+            Command::Completions(args) => manual::completions(&args, &mut Cli::command()),
+            Command::Man(args) => manual::man(&args, Cli::command()),
             Command::Deliveries(args) => deliveries::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Dev(args) => dev::run(args).await,

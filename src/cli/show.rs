@@ -72,29 +72,6 @@ pub fn print_line(line: &str) -> Result<()> {
     Ok(())
 }
 
-/// Columns as wide as their widest cell; the last one runs free.
-pub fn print_table(heads: &[&str], rows: &[Vec<String>]) -> Result<()> {
-    let rows: Vec<Vec<Cow<str>>> =
-        rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain(heads.get(column).map(|head| head.len())).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut line = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        line.trim_end().to_owned()
-    };
-    print_line(&line(&mut heads.iter().copied()))?;
-    for row in &rows {
-        print_line(&line(&mut row.iter().map(AsRef::as_ref)))?;
-    }
-    Ok(())
-}
-
 /// All of a row, an attribute a line; times in words, what is nested as JSON.
 pub fn print_row(row: &Value) -> Result<()> {
     let fields = row.as_object().into_iter().flatten();
@@ -153,14 +130,6 @@ pub fn field<'a>(row: &'a Value, name: &str) -> &'a str {
 
 pub fn at(row: &Value, name: &str) -> Option<Millis> {
     row.get(name).and_then(Value::as_i64)
-}
-
-/// A short word for what a script must not take for a result.
-pub fn told_nothing(json_lines: bool, what: &str) -> Result<()> {
-    if !json_lines {
-        print_line(&format!("no {what}"))?;
-    }
-    Ok(())
 }
 
 /// Compact metadata for a table: `key=value` pairs.

@@ -109,3 +109,109 @@ fn demo_proves_it_and_says_so() {
     assert_eq!(report["objects"][0]["sha256"], report["source_sha256"]);
     assert!(report["proved"].as_str().unwrap().contains("archived once"));
 }
+
+fn help(of: &[String]) -> String {
+    let output = Command::new(GEMHOOK).args(of).arg("--help").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{of:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The commands that a help text lists.
+fn commands(help: &str) -> Vec<String> {
+    let (_, list) = help.split_once("Commands:\n").unwrap_or_default();
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    // What begins further to the right goes on with the line before.
+    let begun = lines.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
+    let names = begun.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn each_command_has_an_example_and_a_line_in_the_documentation() {
+    let document = include_str!("../../docs/command-line.md");
+    let mut left: Vec<Vec<String>> = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(command) = left.pop() {
+        let help = help(&command);
+        let below = commands(&help);
+        if below.is_empty() {
+            seen += 1;
+            assert!(help.contains("Example: gemhook "), "{command:?} has no example");
+            let name = format!("`gemhook {}`", command.join(" "));
+            assert!(document.contains(&name), "{name} is not documented");
+        }
+        left.extend(below.into_iter().map(|name| [&command[..], &[name]].concat()));
+    }
+    assert!(seen > 20, "only {seen} commands were found");
+}
+
+#[test]
+fn the_exit_statuses_are_those_of_the_documentation() {
+    let help = help(&[]);
+    let document = include_str!("../../docs/command-line.md");
+    let (_, told) = help.split_once("Exit status:\n").unwrap();
+    let told: Vec<(i32, &str)> = told
+        .lines()
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(status, meaning)| (status.parse().unwrap(), meaning))
+        .collect();
+    assert_eq!(told.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [0, 1, 2]);
+    let (_, table) = document.split_once("| status | meaning |\n").unwrap();
+    let rows: Vec<&str> = table.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+    let wanted: Vec<String> =
+        told.iter().map(|(status, meaning)| format!("| {status} | {meaning} |")).collect();
+    assert_eq!(rows, wanted);
+
+    let folder = folder();
+    for (arguments, status) in
+        [(&["--version"][..], 0), (&["deliveries", "list"], 1), (&["deliveries", "lisst"], 2), (&["--x"], 2)]
+    {
+        let mut command = Command::new(GEMHOOK);
+        command.args(arguments).current_dir(folder.path()).env_remove("DELIVERIES_TABLE");
+        assert_eq!(command.output().unwrap().status.code(), Some(status), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_running_machine_is_found_from_a_folder_below_and_its_tables_fit_the_terminal() {
+    let folder = folder();
+    let dev = Dev::start(&folder.path().join(".gemhook"), &[]);
+    let below = folder.path().join("src/deep");
+    std::fs::create_dir_all(&below).unwrap();
+    let run = |arguments: &[&str], columns: Option<&str>| {
+        let mut command = Command::new(GEMHOOK);
+        for name in ["DELIVERIES_TABLE", "WEBHOOK_SECRET", "COLUMNS"] {
+            command.env_remove(name);
+        }
+        command.args(arguments).current_dir(&below).envs(columns.map(|columns| ("COLUMNS", columns)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let id = "msg_2f1d9c52-4a3e-4d1c-9d3f-0123456789ab";
+    let job = "data.id=batches/o08hk76gv328ihxcssjsgwt3g6omtfysxi46";
+    run(&["trigger", "batch.succeeded", "--id", id, "--set", job], None);
+    for columns in ["80", "100", "120"] {
+        let table = run(&["deliveries", "list", "--local"], Some(columns));
+        let width: usize = columns.parse().unwrap();
+        assert!(table.lines().all(|line| line.chars().count() <= width), "{columns}:\n{table}");
+        assert!(table.contains(id), "the id stays whole:\n{table}");
+    }
+    let whole = run(&["deliveries", "list"], None);
+    assert!(whole.contains(job.trim_start_matches("data.id=")), "not cut in a pipe:\n{whole}");
+    drop(dev);
+}
+
+#[test]
+fn completions_and_manual_pages_are_generated() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = Command::new(GEMHOOK).args(["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("redrive"), "{shell}");
+    }
+    let folder = folder();
+    let made = Command::new(GEMHOOK).args(["man", "--to"]).arg(folder.path().join("man1")).output().unwrap();
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let page = std::fs::read_to_string(folder.path().join("man1/gemhook-deliveries-redrive.1")).unwrap();
+    assert!(page.starts_with(".ie") || page.contains(".TH gemhook"), "{page:.200}");
+}

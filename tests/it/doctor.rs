@@ -1,4 +1,4 @@
-//! `gemhook doctor`: a sound place is found sound, and what is broken is named with what mends it.
+//! `gemhook doctor`: a sound place is found sound, and what is broken is named with what fixes it.
 
 use std::collections::HashMap;
 
@@ -40,8 +40,8 @@ async fn doctor(aws: &FakeAws, arguments: &[&str], variables: &[(&str, &str)]) -
     assert!(!said.contains("whsec_MfKQ") && !said.contains("whsec_Z2VtaG9v"), "a secret is shown: {said}");
     let text = |check: &Value, name: &str| check[name].as_str().unwrap_or_default().to_owned();
     let checks = report["checks"].as_array().unwrap().iter().map(|check| {
-        let words = format!("{} / {}", text(check, "found"), text(check, "mend"));
-        assert_eq!(check["mend"].is_null(), ["ok", "skipped"].contains(&&*text(check, "verdict")));
+        let words = format!("{} / {}", text(check, "found"), text(check, "fix"));
+        assert_eq!(check["fix"].is_null(), ["ok", "skipped"].contains(&&*text(check, "verdict")));
         (text(check, "check"), (text(check, "verdict"), words))
     });
     let report = Report { code: output.status.code(), checks: checks.collect() };
@@ -157,12 +157,12 @@ async fn a_sound_stack_is_found_sound_and_each_broken_piece_is_named() {
             "deploy",
         ),
     ];
-    for (make, names, mend) in broken {
+    for (make, names, fix) in broken {
         *aws.account.lock().unwrap() = account(at);
         make(&mut aws.account.lock().unwrap());
         let report = look().await;
         assert_eq!(report.failures(), names, "{:?}", report.checks);
-        assert!(report.checks[names[0]].1.contains(mend), "{:?}", report.checks[names[0]]);
+        assert!(report.checks[names[0]].1.contains(fix), "{:?}", report.checks[names[0]]);
     }
     *aws.account.lock().unwrap() = Account { concurrency: 10, ..account(at) };
     let report = look().await;
@@ -187,7 +187,8 @@ async fn a_stack_is_sent_to_and_read_by_its_name() {
         [["deliveries", "list", "--stack", "s", "--json"], ["deliveries", "--stack", "s", "list", "--json"]]
     {
         let output = aws.gemhook(&command, &variables).await;
-        let row: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let rows: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let row = &rows[0];
         assert_eq!((&row["webhook_id"], &row["outcome"]), (&json!("msg_of_the_stack"), &json!("recorded")));
     }
     let output = aws.gemhook(&["jobs", "list", "--stack", "s", "--local"], &variables).await;

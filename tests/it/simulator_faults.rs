@@ -124,3 +124,20 @@ fn the_faults_that_are_documented_are_all_that_there_are() {
     let known = unknown.split('`').skip(3).step_by(2).map(str::to_owned);
     assert_eq!(named, known.collect(), "{unknown}");
 }
+
+/// The simulator names the directives that it knows when it is given another.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directives_that_are_documented_are_all_that_there_are() {
+    let document = include_str!("../../docs/simulator.md");
+    let (_, table) = document.split_once("| directive |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let named: BTreeSet<String> = rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect();
+    let test = TestMachine::start().await;
+    let url = format!("{}/v1beta/models/veo:predictLongRunning", test.machine.addresses.gemini_url);
+    let asked = json!({"instances": [{"prompt": r#"simulate: {"gremlins": 1}"#}]});
+    let answer = test.http.post(url).header("x-goog-api-key", "k").json(&asked).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    let message = answer["error"]["message"].as_str().unwrap();
+    let known = message.split('`').skip(3).step_by(2).map(str::to_owned);
+    assert_eq!(named, known.collect(), "{message}");
+}

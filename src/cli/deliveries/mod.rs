@@ -11,11 +11,23 @@ use serde_json::Value;
 use super::{
     filter::{Filter, Newest},
     place::{Place, PlaceArgs},
-    show::{
-        agreed, as_json, at, field, plain, print_json, print_line, print_row, print_table, time, told_nothing,
-    },
+    show::{agreed, as_json, at, field, plain, print_json, print_line, print_row, time},
+    table::{Column, print_table, whole},
 };
 use crate::ledger::{Fence, schema::attr};
+
+const COLUMNS: [Column; 7] = [
+    whole("RECEIVED").optional(),
+    whole("END"),
+    whole("TYPE").optional(),
+    whole("JOB").cut_to(12),
+    whole("ATTEMPT").optional(),
+    whole("ID"),
+    whole("LAST ERROR").cut_to(12).optional(),
+];
+
+/// States and outcomes that can be redriven.
+const REDRIVABLE: [&str; 4] = ["failed", "done/recorded", "done/gone", "done/foreign"];
 
 /// What a command without a limit of its own takes.
 const MANY: usize = 100_000;
@@ -30,35 +42,39 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The newest deliveries; reads the whole table, which costs about 0.02 USD for a million rows
+    /// Shows the newest deliveries; reads the whole table, which costs about 0.02 USD for a million rows
+    #[command(after_help = "Example: gemhook deliveries list --state failed --since 2h")]
     List {
         #[command(flatten)]
         filter: Filter,
         /// The most rows that are shown
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: usize,
-        /// One JSON object a line
+        /// Writes one JSON array of whole rows
         #[arg(long)]
         json: bool,
     },
-    /// All of a delivery's row
+    /// Shows everything that is recorded of a delivery
+    #[command(after_help = "Example: gemhook deliveries show msg_0a1b2c3d")]
     Show {
         webhook_id: String,
         /// Writes one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Every change as it happens, until Ctrl-C
+    /// Shows each change of a delivery as it happens, until Ctrl-C
+    #[command(after_help = "Example: gemhook deliveries watch --state failed")]
     Watch {
         #[command(flatten)]
         filter: Filter,
-        /// One JSON object a line
+        /// Writes a JSON object on a line for each change
         #[arg(long)]
         json: bool,
     },
-    /// Lets deliveries run again that failed, or that ended as recorded, gone or foreign
+    /// Processes deliveries again that failed, that ended as gone or foreign, or that were only recorded
+    #[command(after_help = REDRIVE_HELP)]
     Redrive {
-        /// Which ones; or a filter, such as --state failed
+        /// The ids of the deliveries; or give a filter, such as --state failed
         webhook_ids: Vec<String>,
         #[command(flatten)]
         filter: Filter,
@@ -67,6 +83,15 @@ enum Command {
         yes: bool,
     },
 }
+
+const REDRIVE_HELP: &str = "\
+A delivery can be redriven when it ended in one of these ways:
+  failed         after its patience ended, or at once for a permanent error; first fix the cause in its last_error
+  done/gone      its job was not found for too long; worth it when the job is there after all
+  done/foreign   its job was not found with our API key; worth it when the key has been replaced
+  done/recorded  it was only recorded, such as an event of a type that is not archived
+
+Example: gemhook deliveries redrive --state gone --since 7d";
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     let place = args.place.open().await?;
@@ -94,12 +119,14 @@ async fn newest(place: &Place, filter: &Filter, most: usize) -> Result<Vec<Value
 async fn list(place: &Place, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
     let rows = newest(place, filter, limit).await?;
     if json {
-        rows.iter().try_for_each(print_json)?;
+        print_json(&rows)?;
     } else if rows.is_empty() {
-        told_nothing(json, "deliveries")?;
+        print_line(
+            "no deliveries: `gemhook trigger batch.succeeded` sends one, `gemhook doctor` checks the way of one",
+        )?;
     } else {
         let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        print_table(&["RECEIVED", "END", "TYPE", "JOB", "ATTEMPT", "ID", "LAST ERROR"], &cells)?;
+        print_table(&COLUMNS, &cells)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,7 +155,9 @@ fn end(row: &Value) -> String {
 
 async fn show(place: &Place, webhook_id: &str, json: bool) -> Result<ExitCode> {
     let row = place.ledger()?.delivery(webhook_id).await?;
-    let row = as_json(row.with_context(|| format!("no delivery {}", plain(webhook_id)))?);
+    let row = as_json(row.with_context(|| {
+        format!("there is no delivery {}: `gemhook deliveries list` shows those there are", plain(webhook_id))
+    })?);
     if json {
         print_json(&row)?
     } else {
@@ -142,14 +171,13 @@ async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) 
         (false, true) => named,
         (true, false) => {
             let rows = newest(place, filter, MANY).await?;
-            let ends_without_output = ["failed", "done/recorded", "done/gone", "done/foreign"];
-            let may = rows.iter().filter(|row| ends_without_output.contains(&ends(row).as_str()));
+            let may = rows.iter().filter(|row| REDRIVABLE.contains(&ends(row).as_str()));
             may.map(|row| field(row, attr::WEBHOOK_ID).to_owned()).collect()
         }
-        _ => bail!("name deliveries or give a filter, such as --state failed"),
+        _ => bail!("which deliveries? Give their ids, or a filter such as --state failed, and not both"),
     };
     if keys.is_empty() {
-        print_line("no delivery that could be redriven")?;
+        print_line("no delivery matches that can be redriven: `gemhook deliveries list` shows them all")?;
         return Ok(ExitCode::SUCCESS);
     }
     for key in keys.iter().take(10) {
@@ -167,7 +195,7 @@ async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) 
             Fence::Held => redriven += 1,
             Fence::Lost => {
                 eprintln!(
-                    "not redriven: {} is neither failed nor done as recorded, gone or foreign",
+                    "not redriven: {0} did not end in a way that can be redriven; see `gemhook deliveries show {0}`",
                     plain(key)
                 )
             }

@@ -1,4 +1,4 @@
-//! What a check found, and what mends it.
+//! What a check found, and what fixes it.
 
 use serde::Serialize;
 
@@ -17,12 +17,12 @@ pub(super) struct Finding {
     pub verdict: Verdict,
     pub found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 impl Finding {
-    fn new(verdict: Verdict, found: impl Into<String>, mend: Option<String>) -> Self {
-        Self { verdict, found: found.into(), mend }
+    fn new(verdict: Verdict, found: impl Into<String>, fix: Option<String>) -> Self {
+        Self { verdict, found: found.into(), fix }
     }
 
     pub(super) fn ok(found: impl Into<String>) -> Self {
@@ -33,17 +33,17 @@ impl Finding {
         Self::new(Verdict::Skipped, why, None)
     }
 
-    pub(super) fn warning(found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::new(Verdict::Warning, found, Some(mend.into()))
+    pub(super) fn warning(found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::new(Verdict::Warning, found, Some(fix.into()))
     }
 
-    pub(super) fn failure(found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::new(Verdict::Failure, found, Some(mend.into()))
+    pub(super) fn failure(found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::new(Verdict::Failure, found, Some(fix.into()))
     }
 
     /// For a check that cannot go on, as in a parameter of its function.
-    pub(super) fn fail<T>(found: impl Into<String>, mend: impl Into<String>) -> Result<T, Self> {
-        Err(Self::failure(found, mend))
+    pub(super) fn fail<T>(found: impl Into<String>, fix: impl Into<String>) -> Result<T, Self> {
+        Err(Self::failure(found, fix))
     }
 }
 

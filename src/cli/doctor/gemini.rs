@@ -14,7 +14,7 @@ const KEY: (&str, &str) = ("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID");
 const SET_KEY: &str = "aws secretsmanager put-secret-value --secret-id ID --secret-string file:///dev/stdin, \
                        with a key from https://aistudio.google.com/apikey";
 
-fn mend(place: &Place) -> String {
+fn fix(place: &Place) -> String {
     match place.get(KEY.1) {
         Some(id) => SET_KEY.replace("ID", id),
         None => format!("set {}", KEY.0),
@@ -24,7 +24,7 @@ fn mend(place: &Place) -> String {
 pub(super) async fn key(place: &Place) -> Result<Finding, Finding> {
     match place.gemini()?.probe().await {
         Ok(()) => Ok(Finding::ok(format!("{} takes it", place.gemini_url()?.host_str().unwrap_or_default()))),
-        Err(trouble) => Finding::fail(trouble.to_string(), mend(place)),
+        Err(trouble) => Finding::fail(trouble.to_string(), fix(place)),
     }
 }
 
@@ -37,7 +37,7 @@ async fn api(place: &Place) -> Result<WebhooksApi, Finding> {
 pub(super) async fn registered(place: &Place) -> Result<Finding, Finding> {
     let url = place.need("WEBHOOK_URL")?;
     let all = api(place).await?.list().await;
-    let all = all.map_err(|error| Finding::failure(error.to_string(), mend(place)))?;
+    let all = all.map_err(|error| Finding::failure(error.to_string(), fix(place)))?;
     let create = match &place.stack {
         Some(stack) => format!("gemhook webhook create --stack {}", stack.name),
         None => format!("gemhook webhook create {url} --secret-id ID"),

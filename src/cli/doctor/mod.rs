@@ -1,4 +1,4 @@
-//! `gemhook doctor`: is everything there, does it work together, and what mends what does not.
+//! `gemhook doctor`: is everything there, does it work together, and what fixes what does not.
 
 mod account;
 mod finding;
@@ -74,12 +74,12 @@ impl Report {
         };
         if !self.json {
             print_line(&plain(&format!("  {word:<8} {check:<17} {}", finding.found)))?;
-            if let Some(mend) = &finding.mend {
-                print_line(&plain(&format!("  {:<8} {:<17} mend: {mend}", "", "")))?;
+            if let Some(fix) = &finding.fix {
+                print_line(&plain(&format!("  {:<8} {:<17} fix: {fix}", "", "")))?;
             }
         }
-        let Finding { verdict, found, mend } = finding;
-        self.checks.push(json!({"check": check, "verdict": verdict, "found": found, "mend": mend}));
+        let Finding { verdict, found, fix } = finding;
+        self.checks.push(json!({"check": check, "verdict": verdict, "found": found, "fix": fix}));
         Ok(())
     }
 

@@ -90,7 +90,7 @@ pub(super) async fn bucket(place: &Place) -> Result<Finding, Finding> {
     if place.local {
         return Ok(Finding::ok(format!("{name}; whether it is private, only an account can tell")));
     }
-    let mend = format!(
+    let fix = format!(
         "aws s3api put-public-access-block --bucket {name} --public-access-block-configuration \
          BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
     );
@@ -112,6 +112,6 @@ pub(super) async fn bucket(place: &Place) -> Result<Finding, Finding> {
     if private {
         Ok(Finding::ok(format!("{name}, private")))
     } else {
-        Finding::fail(format!("{name} may become public"), mend)
+        Finding::fail(format!("{name} may become public"), fix)
     }
 }

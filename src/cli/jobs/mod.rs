@@ -13,9 +13,8 @@ use tokio::time::{Instant, sleep};
 use super::{
     filter::{Filter, Newest, duration},
     place::{Place, PlaceArgs},
-    show::{
-        as_json, at, field, pairs, plain, print_json, print_line, print_row, print_table, time, told_nothing,
-    },
+    show::{as_json, at, field, pairs, plain, print_json, print_line, print_row, time},
+    table::{Column, print_table, whole},
 };
 use crate::{
     clock::millis,
@@ -23,6 +22,16 @@ use crate::{
     job::JobKind,
     ledger::{Fence, condition::Item, schema::attr},
 };
+
+const COLUMNS: [Column; 7] = [
+    whole("ENDED").optional(),
+    whole("KIND").optional(),
+    whole("STATE"),
+    whole("SUCCEEDED").optional(),
+    whole("BYTES").optional(),
+    whole("JOB"),
+    whole("METADATA").cut_to(12).optional(),
+];
 
 /// Between two looks of `wait`.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -37,53 +46,59 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The jobs that ended last, and those that are followed; reads the whole table
+    /// Shows the jobs that ended last, and those that are watched; reads the whole table
+    #[command(after_help = "Example: gemhook jobs list --type video --since 7d")]
     List {
         #[command(flatten)]
         filter: Filter,
         /// The most rows that are shown
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: usize,
-        /// One JSON object a line
+        /// Writes one JSON array of whole rows
         #[arg(long)]
         json: bool,
     },
-    /// All of a job's row
+    /// Shows everything that is recorded of a job
+    #[command(after_help = "Example: gemhook jobs show batches/b1")]
     Show {
         job: String,
         /// Writes one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Writes a job's outputs to files, each checked against its SHA-256
+    /// Downloads a job's outputs and checks each against its SHA-256
+    #[command(after_help = "Example: gemhook jobs fetch batches/b1 --to results")]
     Fetch {
         job: String,
-        /// The folder that the files go to, by the keys of the objects
+        /// The folder that the files are written to, under the keys of the objects
         #[arg(long, value_name = "DIR", default_value = ".")]
         to: PathBuf,
-        /// Replaces files that are there already
+        /// Replaces files that exist already
         #[arg(long)]
         force: bool,
     },
-    /// Blocks until the jobs have ended here
+    /// Waits until the jobs have ended and their results are archived
+    #[command(after_help = "Example: gemhook jobs wait batches/b1 --timeout 1h")]
     Wait {
         #[arg(required = true)]
         jobs: Vec<String>,
-        /// Gives up after that time, with exit status 1
+        /// Gives up after this time, with exit status 1
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
-        /// One JSON object a line, as each job ends
+        /// Writes a JSON object on a line as each job ends
         #[arg(long)]
         json: bool,
     },
-    /// Has an open job followed, so that its end is found without an event
+    /// Watches an open job, so that its end is found without an event
+    #[command(after_help = "Example: gemhook jobs watch interactions/v1_abc --for 2d")]
     Watch {
         job: String,
-        /// How long it is followed
+        /// How long it is watched
         #[arg(long = "for", value_name = "TIME", default_value = "7d", value_parser = duration)]
         time: Duration,
     },
-    /// Deletes jobs' outputs and all that is known of them, but that they have ended
+    /// Deletes the outputs of jobs and what is recorded of them; only the fact that they ended stays
+    #[command(after_help = "Example: gemhook jobs delete batches/b1")]
     Delete {
         #[arg(required = true)]
         jobs: Vec<String>,
@@ -114,7 +129,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 async fn row(place: &Place, job: &str) -> Result<Item> {
-    place.ledger()?.job(job).await?.with_context(|| format!("no job {}", plain(job)))
+    place.ledger()?.job(job).await?.with_context(|| {
+        format!(
+            "there is no job {0}: `gemhook jobs list` shows those that ended here, `gemhook jobs watch {0}` watches one \
+             that is open",
+            plain(job)
+        )
+    })
 }
 
 async fn list(place: &Place, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
@@ -130,12 +151,14 @@ async fn list(place: &Place, filter: &Filter, limit: usize, json: bool) -> Resul
     }
     let rows = newest.rows();
     if json {
-        rows.iter().try_for_each(print_json)?;
+        print_json(&rows)?;
     } else if rows.is_empty() {
-        told_nothing(json, "jobs")?;
+        print_line(
+            "no jobs: `gemhook jobs watch JOB` watches one, `gemhook reconcile` finds those without an event",
+        )?;
     } else {
         let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        print_table(&["ENDED", "KIND", "STATE", "SUCCEEDED", "BYTES", "JOB", "METADATA"], &cells)?;
+        print_table(&COLUMNS, &cells)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -184,7 +207,11 @@ async fn wait(
             return Ok(ExitCode::SUCCESS);
         }
         if until.is_some_and(|until| Instant::now() + LOOK_EVERY > until) {
-            bail!("not ended in time: {}", plain(&open.join(", ")));
+            bail!(
+                "not ended in time: {}; `gemhook deliveries list` shows whether an event of it waits, `gemhook reconcile` \
+                 looks for its end without one",
+                plain(&open.join(", "))
+            );
         }
         jobs = open;
         sleep(LOOK_EVERY).await;
@@ -196,8 +223,8 @@ async fn watch(place: &Place, job: &str, time: Duration) -> Result<ExitCode> {
         bail!("{} names no job: batches/…, interactions/… or models/…/operations/…", plain(job));
     }
     match place.ledger()?.watch(job, place.clock.now() + millis(time)).await? {
-        Fence::Held => print_line(&format!("followed: {}", plain(job)))?,
-        Fence::Lost => print_line(&format!("has ended already: {}", plain(job)))?,
+        Fence::Held => print_line(&format!("watched: {}", plain(job)))?,
+        Fence::Lost => print_line(&format!("{0} has ended already: `gemhook jobs show {0}`", plain(job)))?,
     }
     Ok(ExitCode::SUCCESS)
 }

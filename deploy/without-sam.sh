@@ -6,7 +6,7 @@
 #
 # ARCHITECTURE=x86_64 for that processor, RETENTION_DAYS for the logs, EVENT_BUS for another bus, or none. For dynamic
 # webhooks DYNAMIC_WEBHOOKS=true, with JWT_AUDIENCE for tokens and BINDING_KEY_SECRET, the ARN of a secret, for binding.
-# RECORD_FIRST=n keeps the first n deliveries.
+# RECORD_FIRST=n keeps the first n deliveries. RECONCILE_BATCHES, MISSING_JOB_HOURS and WEBHOOK_URL as in the README.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export AWS_PAGER=""
@@ -164,7 +164,7 @@ permit "$name-receiver" public-url --action lambda:InvokeFunctionUrl --principal
 permit "$name-receiver" public-invoke --action lambda:InvokeFunction --principal '*' --invoked-via-function-url
 url=$(aws lambda get-function-url-config --function-name "$name-receiver" --query FunctionUrl --output text)
 
-deploy_function archiver 512 900 "$shared,JOBS_TABLE=$name-jobs,BUCKET=$bucket,GEMINI_API_KEY_SECRET_ID=$api_key,EVENT_BUS=$bus,RECONCILE_BATCHES=true,WEBHOOK_URL=$url"
+deploy_function archiver 512 900 "$shared,JOBS_TABLE=$name-jobs,BUCKET=$bucket,GEMINI_API_KEY_SECRET_ID=$api_key,EVENT_BUS=$bus,RECONCILE_BATCHES=${RECONCILE_BATCHES:-auto},WEBHOOK_URL=${WEBHOOK_URL:-$url},MISSING_JOB_HOURS=${MISSING_JOB_HOURS:-48}"
 
 mapping=$(aws lambda list-event-source-mappings --function-name "$name-archiver" --event-source-arn "$stream" \
   --query 'EventSourceMappings[0].UUID' --output text)

@@ -8,6 +8,7 @@
     reason = "a test that fails panics"
 )]
 
+mod absence;
 mod advisories;
 mod announce;
 mod bad_input;
@@ -37,6 +38,7 @@ mod reading;
 mod reconcile;
 mod record_first;
 mod refusals;
+mod retries;
 mod rig;
 mod rotation;
 mod samples;
@@ -47,6 +49,7 @@ mod simulator_faults;
 mod simulator_jobs;
 mod simulator_requests;
 mod support;
+mod sweep;
 mod template;
 mod timing;
 mod token;

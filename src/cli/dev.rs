@@ -16,6 +16,7 @@ use tokio::{
     sync::broadcast::error::RecvError,
 };
 
+use super::filter::duration;
 use crate::{
     config::MOST_RECORDED,
     dev::{
@@ -51,6 +52,10 @@ pub struct Args {
     /// change it while it runs
     #[arg(long, value_name = "JSON", default_value = "[]", value_parser = faults)]
     faults: Faults,
+    /// How far the simulator's clock is ahead of real time, such as 2d. GET and PUT /simulator/clock read it and move it
+    /// forward while it runs
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    clock_forward: Duration,
     /// Simulated interactions show their results in `outputs`, as they did once, and not in `steps`
     #[arg(long)]
     legacy_outputs: bool,
@@ -85,6 +90,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         copies: args.copies,
         answer_delay: args.answer_delay,
         legacy_outputs: args.legacy_outputs,
+        clock_forward: args.clock_forward,
         faults: args.faults,
         dynamic_form: args.dynamic_form,
         metadata_place: args.metadata_place,

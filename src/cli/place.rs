@@ -35,6 +35,8 @@ pub struct Place {
     pub name: String,
     /// Whether everything is on this machine, so that there is no account to ask.
     pub local: bool,
+    /// Only where the place is a running `gemhook dev`.
+    pub dev: Option<Addresses>,
     pub stack: Option<Stack>,
     pub sdk: SdkConfig,
     pub dynamodb: aws_sdk_dynamodb::Client,
@@ -75,6 +77,25 @@ impl PlaceArgs {
         self.stack.is_some() || self.local.is_named()
     }
 
+    /// The place that was named, if one was.
+    pub async fn named(&self) -> Result<Option<Place>> {
+        match self.is_named() {
+            true => self.open().await.map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The place that was named, else a `gemhook dev` that runs, else none.
+    pub async fn named_or_dev(&self) -> Result<Option<Place>> {
+        if self.is_named() {
+            return self.open().await.map(Some);
+        }
+        match self.local.or_running()? {
+            Some(at) => Place::of_dev(at).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     pub async fn open(&self) -> Result<Place> {
         if let Some(stack) = &self.stack {
             return Place::of_stack(stack).await;
@@ -85,7 +106,7 @@ impl PlaceArgs {
             None => self.local.or_running()?,
         };
         match at {
-            Some(at) => Place::of_dev(&at).await,
+            Some(at) => Place::of_dev(at).await,
             None => Place::of_environment().await,
         }
     }
@@ -130,7 +151,10 @@ impl Place {
         let set = |name| Some((name, environment(name).filter(|value| !value.trim().is_empty())?));
         let settings: HashMap<_, _> = READ.into_iter().filter_map(set).collect();
         if !settings.contains_key("DELIVERIES_TABLE") {
-            bail!("nothing to work on: name a --stack, set the functions' variables or start `gemhook dev`");
+            bail!(
+                "nothing to work on: name a stack with --stack NAME, set the functions' variables, or start \
+                 `gemhook dev`"
+            );
         }
         let sdk = aws::config(aws::archiver_timeouts()).await;
         let mut place = Self::new("the environment".to_owned(), settings, sdk.clone(), &sdk, &sdk);
@@ -139,10 +163,10 @@ impl Place {
         Ok(place)
     }
 
-    async fn of_dev(at: &Addresses) -> Result<Self> {
+    async fn of_dev(at: Addresses) -> Result<Self> {
         answers(&at.dynamodb_url).await.with_context(|| {
             format!(
-                "{} names {}, but nothing answers there: is gemhook dev running?",
+                "{0} names {1}, but nothing answers there: start it again with `gemhook dev --data {0}`",
                 at.data_dir.display(),
                 at.dynamodb_url
             )
@@ -155,6 +179,7 @@ impl Place {
         let mut place =
             Self::new("gemhook dev".to_owned(), settings, tables.clone(), &tables, &config(&at.s3_url));
         place.local = true;
+        place.dev = Some(at);
         Ok(place)
     }
 
@@ -168,6 +193,7 @@ impl Place {
         Self {
             name,
             local: false,
+            dev: None,
             stack: None,
             dynamodb: aws_sdk_dynamodb::Client::new(tables),
             streams: aws_sdk_dynamodbstreams::Client::new(tables),
@@ -185,7 +211,11 @@ impl Place {
 
     pub fn need(&self, setting: &str) -> Result<&str> {
         self.get(setting).with_context(|| match &self.stack {
-            Some(stack) => format!("the stack {} does not tell {setting} in its outputs", stack.name),
+            Some(stack) => format!(
+                "the stack {} has no output for {setting}: deploy the template of this version again with \
+                 `sam build && sam deploy`",
+                stack.name
+            ),
             None => format!("{setting} is not set"),
         })
     }
@@ -196,6 +226,18 @@ impl Place {
             Some(text) => Ok(SecretSource::Given(Secret::new(text))),
             None => self.need(id).map(|id| SecretSource::Stored(id.to_owned())),
         }
+    }
+
+    /// The text of such a secret, read now. An error where it was never set.
+    pub async fn secret(&self, value: &str, id: &str) -> Result<Secret> {
+        let store =
+            SecretStore::new(self.source(value, id)?, self.secrets.clone(), |text| Ok(Secret::new(text)));
+        Ok(store.get().await?.as_ref().clone())
+    }
+
+    /// The key of the Gemini API.
+    pub async fn gemini_key(&self) -> Result<Secret> {
+        self.secret("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID").await
     }
 
     /// The two tables. What is ended here by hand was announced before, or never will be.

@@ -53,8 +53,4 @@ impl Stack {
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
     }
-
-    pub fn need(&self, output: &str) -> Result<&str> {
-        self.get(output).with_context(|| format!("the stack {} has no output {output}", self.name))
-    }
 }

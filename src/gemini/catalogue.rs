@@ -1,6 +1,6 @@
-//! The events that one can subscribe to. Google's guide names nine, its reference and SDKs leave out two of them.
+//! The events that one can subscribe to, and the two that the API refuses.
 
-/// Named everywhere.
+/// The API takes exactly these; any other name gets 400 with this list.
 pub const UNCONTESTED: [&str; 7] = [
     "batch.succeeded",
     "batch.failed",
@@ -11,9 +11,10 @@ pub const UNCONTESTED: [&str; 7] = [
     "video.generated",
 ];
 
-/// Named by the guide only: a subscription to them may be refused.
+/// Google's guide names these too, but the API refuses a subscription to them. A receiver still accepts them.
 pub const CONTESTED: [&str; 2] = ["batch.cancelled", "interaction.cancelled"];
 
-pub fn is_known(event: &str) -> bool {
-    UNCONTESTED.contains(&event) || CONTESTED.contains(&event)
+/// Whether the API takes a subscription to this event.
+pub fn can_be_subscribed(event: &str) -> bool {
+    UNCONTESTED.contains(&event)
 }

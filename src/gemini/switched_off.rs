@@ -63,8 +63,8 @@ impl Gemini {
     pub async fn enable_webhook(&self, webhook: &Webhook) -> Result<(), Trouble> {
         let doing = "switch the webhook on";
         let key = self.key().await?;
-        let mut url = self.url(&format!("webhooks/{}", webhook.id));
-        url.set_query(Some("update_mask=state"));
+        // The API ignores `update_mask` and applies exactly the fields of the body.
+        let url = self.url(&format!("webhooks/{}", webhook.id));
         let request = self.http.patch(url).header("x-goog-api-key", key.expose());
         let request = request
             .header("content-type", "application/json")

@@ -236,8 +236,8 @@ pub const FINISH: Transition = Transition {
     ],
 };
 
-/// For `done`: the budget of the row is the one that this call gave it. A worker may have leased the row since.
-const REDRIVEN_BY_US: Condition = Same(GIVE_UP_AT, ":give_up_at");
+/// For `done`: the row is open, and its budget is the one that this call gave it. A worker may have leased it since.
+const REDRIVEN_BY_US: Condition = All(&[Exists(OPEN), Same(GIVE_UP_AT, ":give_up_at")]);
 
 /// The outcome stays: where only the announcement failed, a redrive announces what was committed.
 pub const REDRIVE_FAILED: Transition = Transition {

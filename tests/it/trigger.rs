@@ -28,10 +28,14 @@ const TYPES: [&str; 10] = [
     "ping",
 ];
 
+/// With `--json`, unless it is to print the event.
 async fn trigger(test: &TestMachine, arguments: &[&str]) -> Output {
     let local = test.tell(&test.machine.addresses);
     let mut command = Command::new(GEMHOOK);
     command.arg("trigger").args(arguments).arg(local).env_remove("WEBHOOK_SECRET");
+    if !arguments.iter().any(|argument| argument.starts_with("--print")) {
+        command.arg("--json");
+    }
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
@@ -51,6 +55,24 @@ async fn every_type_is_sent_accepted_and_told_apart() {
         let event = Event::parse(text(&row, "body").as_bytes());
         assert_eq!(event.job_hint.is_none(), event.kind() == EventKind::Unknown, "{event_type}");
         assert!(event.time.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_in_a_sentence_how_the_event_was_answered_and_what_to_run_next() {
+    let test = TestMachine::start().await;
+    let local = test.tell(&test.machine.addresses);
+    let url = &test.machine.addresses.webhook_url;
+    for (arguments, code, wanted) in
+        [(["--id", "msg_said"], 0, "accepted msg_said with 200"), (["--age", "400"], 1, "with 401")]
+    {
+        let mut command = Command::new(GEMHOOK);
+        command.args(["trigger", "ping", &local]).args(arguments).env_remove("WEBHOOK_SECRET");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(said.starts_with(url) && said.contains(wanted) && said.contains("gemhook d"), "{said}");
+        assert!(said.ends_with('\n') && said.lines().count() == 1, "{said}");
     }
 }
 

@@ -46,6 +46,10 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+fn got_no_times(output: &Output) -> bool {
+    !said(output).contains("create_time") && !said(output).contains("update_time")
+}
+
 /// A webhook's receiver that tells what came.
 async fn listener() -> (String, mpsc::UnboundedReceiver<(HeaderMap, Bytes)>) {
     let (sender, came) = mpsc::unbounded_channel();
@@ -80,6 +84,9 @@ async fn what_is_created_is_listed_pinged_sent_to_and_deleted() {
     assert!(said(&got).contains(&url) && !said(&got).contains(secret), "{}", said(&got));
 
     json_of(&run(words(&format!("ping {id} --json"))).await);
+    let pinged = said(&run(words("ping builtin")).await);
+    assert!(pinged.contains("does not prove that it arrives") && pinged.contains("doctor"), "{pinged}");
+    assert!(got_no_times(&got), "the API does not return any: {}", said(&got));
     let job = test.create_batch(three_requests(), json!({})).await;
     for event_type in ["ping", "batch.succeeded"] {
         let (headers, body) = came.recv().await.unwrap();
@@ -152,17 +159,28 @@ async fn with_nowhere_to_put_the_secret_nothing_is_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn contested_and_unknown_events_are_sent_with_a_warning() {
+async fn events_that_the_api_refuses_are_not_sent_unless_forced_and_unknown_ones_with_a_warning() {
     let (test, aws) = (TestMachine::start().await, account().await);
     let api = [("GEMINI_BASE_URL", test.machine.addresses.gemini_url.as_str()), ("GEMINI_API_KEY", "k")];
     let create = ["webhook", "create", "https://example.com/a", "--print-secret", "--events"];
-    let contested = aws.gemhook(&[&create[..], &["batch.cancelled,batch.failed"]].concat(), &api).await;
-    assert_eq!(contested.status.code(), Some(0), "{contested:?}");
-    assert!(said(&contested).contains("warning: only Google's guide names batch.cancelled"));
-    let unknown = aws.gemhook(&[&create[..], &["orchard.ripened", "--another"]].concat(), &api).await;
-    assert_eq!(unknown.status.code(), Some(1));
-    let said = said(&unknown);
-    assert!(said.contains("warning: orchard.ripened is no event") && said.contains("answered 400"), "{said}");
+    for (more, what_it_says) in [
+        (&["batch.cancelled,batch.failed"][..], &["the API refuses batch.cancelled", "--force"][..]),
+        (&["interaction.cancelled"], &["the API refuses interaction.cancelled", "video.generated"]),
+        (
+            &["batch.cancelled", "--force"],
+            &["warning: batch.cancelled is refused by the API", "answered 400", "video.generated"],
+        ),
+        (&["orchard.ripened"], &["warning: orchard.ripened is not an event", "answered 400"]),
+    ] {
+        let refused = aws.gemhook(&[&create[..], more].concat(), &api).await;
+        let said = said(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(what_it_says.iter().all(|words| said.contains(words)), "{said}");
+        let asked = said.contains("answered 400");
+        assert_eq!(asked, more.contains(&"--force") || more.contains(&"orchard.ripened"), "{said}");
+    }
+    let listed = json_of(&aws.gemhook(&["webhook", "list", "--json"], &api).await);
+    assert_eq!(listed.as_array().unwrap().len(), 1, "nothing was made");
 }
 
 /// An API whose answer to a creation is lost, after it was done or before.

@@ -7,7 +7,7 @@ use crate::{
         webhooks_api::{Webhook, WebhooksApi},
     },
     gemini::catalogue::UNCONTESTED,
-    secrets::{PLACEHOLDER, Secret, SecretSource},
+    secrets::Secret,
 };
 
 const KEY: (&str, &str) = ("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID");
@@ -29,16 +29,8 @@ pub(super) async fn key(place: &Place) -> Result<Finding, Finding> {
 }
 
 async fn api(place: &Place) -> Result<WebhooksApi, Finding> {
-    let key = match place.source(KEY.0, KEY.1)? {
-        SecretSource::Given(key) => key,
-        SecretSource::Stored(id) => match place.secrets.get_secret_value().secret_id(&id).send().await {
-            Ok(read) => Secret::new(read.secret_string().unwrap_or_default().trim()),
-            Err(_) => return Err(Finding::skipped("the API key cannot be read")),
-        },
-    };
-    if key.expose() == PLACEHOLDER {
-        return Err(Finding::skipped("without an API key it cannot be asked"));
-    }
+    let key = place.gemini_key().await;
+    let key = key.map_err(|_| Finding::skipped("without an API key the Gemini API cannot be asked"))?;
     Ok(WebhooksApi::new(place.gemini_url()?, key)?)
 }
 
@@ -59,8 +51,8 @@ pub(super) async fn registered(place: &Place) -> Result<Finding, Finding> {
         return Finding::fail(
             format!("{id} is {}", webhook.state),
             format!(
-                "when the receiver answers again: curl -X PATCH -H \"x-goog-api-key: $GEMINI_API_KEY\" -d \
-                 '{{\"state\":\"enabled\"}}' '{}v1beta/webhooks/{id}?update_mask=state'",
+                "when the receiver answers again: curl -X PATCH -H \"x-goog-api-key: $GEMINI_API_KEY\" -H \
+                 'content-type: application/json' -d '{{\"state\":\"enabled\"}}' '{}v1beta/webhooks/{id}'",
                 place.gemini_url()?
             ),
         );

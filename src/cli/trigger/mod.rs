@@ -8,7 +8,7 @@ use std::{fs, io::Read, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
-use reqwest::{Url, redirect::Policy};
+use reqwest::{StatusCode, Url, redirect::Policy};
 use serde_json::json;
 
 use self::{
@@ -16,15 +16,13 @@ use self::{
     signed::{Form, Signed, Signer},
 };
 use super::{
-    local::Local,
-    show::{print_json, print_line},
-    stack::{self, Stack},
+    place::{Place, PlaceArgs},
+    show::{plain, print_json, print_line},
 };
 use crate::{
-    aws,
     clock::{Clock, SystemClock},
-    dev::{Addresses, gemini::DynamicForm},
-    secrets::{Secret, SecretSource, SecretStore},
+    dev::gemini::DynamicForm,
+    secrets::Secret,
     webhook::SigningSecrets,
 };
 
@@ -40,9 +38,6 @@ pub struct Args {
     /// Where it goes [default: the stack, else the running `gemhook dev`]
     #[arg(long, value_name = "URL")]
     to: Option<Url>,
-    /// The stack whose function URL and signing secret are used
-    #[arg(long, value_name = "NAME", conflicts_with = "local")]
-    stack: Option<String>,
     /// One or more signing secrets, newest first [default: WEBHOOK_SECRET, else the stack's, else the
     /// running `gemhook dev`'s]
     #[arg(long, value_name = "whsec_...")]
@@ -65,8 +60,11 @@ pub struct Args {
     /// Whom a token is meant for [default: the address it goes to]
     #[arg(long, value_name = "URL")]
     audience: Option<String>,
+    /// Writes one JSON object: the delivery's id, the status and the answer
+    #[arg(long, conflicts_with = "print")]
+    json: bool,
     #[command(flatten)]
-    local: Local,
+    place: PlaceArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -80,7 +78,7 @@ enum Print {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let place = place(args.stack.as_deref(), &args.local).await?;
+    let place = args.place.named_or_dev().await?;
     let now = SystemClock.now();
     let timestamp = now.div_euclid(1000).saturating_sub(args.age);
     let body = match (&args.body, &args.event_type) {
@@ -88,55 +86,33 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         (None, Some(event_type)) => event::sample(event_type, timestamp, &args.set)?,
         (None, None) => bail!("a TYPE or --body is needed"),
     };
-    let signer = signer(&args, place.as_ref())?;
+    let signer = signer(&args, place.as_ref()).await?;
     let id = args.id.unwrap_or_else(signed::fresh_id);
     let event = Signed::new(signer.sign(&id, timestamp, &body)?, id, timestamp, body);
 
-    let to = args.to.or(place.map(|place| place.url));
+    let to = match (args.to, &place) {
+        (Some(to), _) => Some(to),
+        (None, Some(place)) => Some(Url::parse(place.need("WEBHOOK_URL")?)?),
+        (None, None) => None,
+    };
     let needed = "no address: give --to URL, name a --stack or start `gemhook dev`";
     match args.print {
         Some(Print::Lambda) => print_line(&format!("{:#}", show::lambda(&event, to.as_ref(), now)))?,
         Some(Print::Http) => show::write(&show::http(&event, &to.context(needed)?))?,
         Some(Print::Curl) => print_line(&show::curl(&event, &to.context(needed)?)?)?,
-        None => return send(event, to.context(needed)?).await,
+        None => return send(event, to.context(needed)?, args.json).await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where events go and what signs them.
-struct Place {
-    url: Url,
-    secret: Secret,
-    local: Option<Addresses>,
-}
-
-/// Where a place is named or runs.
-async fn place(stack: Option<&str>, local: &Local) -> Result<Option<Place>> {
-    let Some(name) = stack else {
-        let Some(at) = local.or_running()? else { return Ok(None) };
-        let (url, secret) = (Url::parse(&at.webhook_url)?, Secret::new(&at.webhook_secret));
-        return Ok(Some(Place { url, secret, local: Some(at) }));
-    };
-    let sdk = aws::config(aws::archiver_timeouts()).await;
-    let stack = Stack::read(&sdk, name).await?;
-    let id = SecretSource::Stored(stack.need(stack::WEBHOOK_SECRET)?.to_owned());
-    let client = aws_sdk_secretsmanager::Client::new(&sdk);
-    let store = SecretStore::new(id, client, |text| Ok(Secret::new(text)));
-    let secret = store.get().await.with_context(|| {
-        format!("no signing secret of the stack {name}: gemhook webhook create --stack {name} sets one")
-    })?;
-    let secret = secret.as_ref().clone();
-    Ok(Some(Place { url: Url::parse(stack.need(stack::WEBHOOK_URL)?)?, secret, local: None }))
-}
-
-fn signer(args: &Args, place: Option<&Place>) -> Result<Signer> {
+async fn signer(args: &Args, place: Option<&Place>) -> Result<Signer> {
     let form = match args.form {
-        Form::V1 => return by_secret(args, place),
+        Form::V1 => return by_secret(args, place).await,
         _ if args.secret.is_some() => bail!("--secret signs in the form v1 only"),
         Form::V1a => DynamicForm::V1a,
         Form::Jwt => DynamicForm::Jwt,
     };
-    let at = place.and_then(|place| place.local.as_ref()).context(
+    let at = place.and_then(|place| place.dev.as_ref()).context(
         "only Google's keys sign in this form, and here those of a running `gemhook dev`: start one, or name its \
          folder with --local=DIR",
     )?;
@@ -148,11 +124,23 @@ fn signer(args: &Args, place: Option<&Place>) -> Result<Signer> {
     Signer::issuer(&at.issuer_keys, form, audience)
 }
 
-fn by_secret(args: &Args, place: Option<&Place>) -> Result<Signer> {
+async fn by_secret(args: &Args, place: Option<&Place>) -> Result<Signer> {
     let given = args.secret.clone().or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
-    let secret = given.or_else(|| place.map(|place| place.secret.clone())).context(
-        "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`",
-    )?;
+    let secret = match (given, place) {
+        (Some(secret), _) => secret,
+        (None, Some(place)) => {
+            place.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID").await.with_context(|| match &place.stack {
+                Some(stack) => format!(
+                    "no signing secret of the stack {0}: `gemhook webhook create --stack {0}` sets one",
+                    stack.name
+                ),
+                None => format!("no signing secret of {}", place.name),
+            })?
+        }
+        (None, None) => bail!(
+            "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`"
+        ),
+    };
     let secrets = SigningSecrets::parse(secret.expose());
     Ok(Signer::Secrets(secrets.map_err(|why| anyhow!("the signing secret {why}"))?))
 }
@@ -166,12 +154,33 @@ pub(super) fn read(path: &std::path::Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// One line of JSON, and exit status 1 where the event was not taken.
-async fn send(event: Signed, to: Url) -> Result<ExitCode> {
+/// Sends it and says how it was answered. Exit status 1 where it was not accepted.
+async fn send(event: Signed, to: Url, json: bool) -> Result<ExitCode> {
     let http = reqwest::Client::builder().redirect(Policy::none()).build()?;
-    let answer = event.post(&http, to.clone()).await.with_context(|| format!("cannot reach {to}"))?;
+    let answer = event.post(&http, to.clone()).await.with_context(|| {
+        format!("cannot reach {to}: is it running? `gemhook doctor` checks a stack and the local machine")
+    })?;
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
-    print_json(&json!({"webhook_id": event.id, "status": status.as_u16(), "answer": text}))?;
+    if json {
+        print_json(&json!({"webhook_id": event.id, "status": status.as_u16(), "answer": text}))?;
+    } else {
+        print_line(&plain(&sentence(&event.id, &to, status, &text)))?;
+    }
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn sentence(id: &str, to: &Url, status: StatusCode, answer: &str) -> String {
+    let said = if answer.is_empty() { String::new() } else { format!(" ({answer})") };
+    match status.is_success() {
+        true => format!(
+            "{to} accepted {id} with {}{said}. See what became of it: gemhook deliveries show {id}",
+            status.as_u16()
+        ),
+        false => format!(
+            "{to} refused {id} with {}{said}. The receiver's log has the reason; `gemhook doctor` checks the secret and \
+             the address",
+            status.as_u16()
+        ),
+    }
 }

@@ -6,28 +6,23 @@ use anyhow::{Result, anyhow, bail};
 use reqwest::Url;
 use serde_json::json;
 
-use super::{Keeper, api, print, read_stack};
+use super::{Keeper, api, print};
 use crate::{
     cli::{
-        local::Local,
-        show::{print_json, print_line},
-        stack,
+        place::Place,
+        show::{plain, print_json, print_line},
         webhooks_api::{ApiError, Webhook, WebhooksApi},
     },
-    gemini::catalogue::{CONTESTED, UNCONTESTED, is_known},
+    gemini::catalogue::{CONTESTED, UNCONTESTED, can_be_subscribed},
     secrets::Secret,
     webhook::SigningSecrets,
 };
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where Gemini is to send its events
-    #[arg(required_unless_present = "stack")]
+    /// The address that Gemini sends its events to [default: the stack's function URL]
     url: Option<Url>,
-    /// The stack whose function URL and signing secret are used
-    #[arg(long, value_name = "NAME")]
-    stack: Option<String>,
-    /// The events to subscribe to, separated by commas [default: those that Google's pages agree on]
+    /// The events to subscribe to, separated by commas [default: all seven that the API takes]
     #[arg(long, value_name = "EVENT,...", value_delimiter = ',')]
     events: Vec<String>,
     /// A label
@@ -39,31 +34,39 @@ pub(super) struct Args {
     /// Prints the signing secret instead of storing it
     #[arg(long, conflicts_with = "secret_id")]
     print_secret: bool,
-    /// Creates it also where one is registered for this address already
+    /// Creates it even if one is registered for this address already
     #[arg(long)]
     another: bool,
-    #[command(flatten)]
-    local: Local,
+    /// Sends event names that the API is known to refuse
+    #[arg(long)]
+    force: bool,
 }
 
-pub(super) async fn run(args: Args, json: bool) -> Result<ExitCode> {
-    let stack = read_stack(args.stack.as_deref()).await?;
-    let uri = match (&args.url, &stack) {
+pub(super) const EXAMPLE: &str = "\
+The API takes exactly seven event names: batch.succeeded, batch.failed, batch.expired, interaction.completed, \
+interaction.failed, interaction.requires_action and video.generated. It refuses any other name, also the two *.cancelled \
+ones of Google's guide.
+
+Example: gemhook webhook create --stack my-hook";
+
+pub(super) async fn run(args: Args, place: Option<&Place>, json: bool) -> Result<ExitCode> {
+    let uri = match (&args.url, place) {
         (Some(url), _) => url.to_string(),
-        (None, Some(stack)) => stack.need(stack::WEBHOOK_URL)?.to_owned(),
-        (None, None) => bail!("a URL or --stack is needed"),
+        (None, Some(place)) => place.need("WEBHOOK_URL")?.to_owned(),
+        (None, None) => bail!("which address? Give a URL or --stack NAME"),
     };
-    let keeper = match (args.print_secret, &args.secret_id, &stack) {
+    let stack = place.filter(|place| place.stack.is_some());
+    let keeper = match (args.print_secret, &args.secret_id, stack) {
         (true, ..) => None,
         (false, Some(id), _) => Some(Keeper::open(id).await?),
-        (false, None, Some(stack)) => Some(Keeper::open(stack.need(stack::WEBHOOK_SECRET)?).await?),
+        (false, None, Some(stack)) => Some(Keeper::open(stack.need("WEBHOOK_SECRET_ID")?).await?),
         (false, None, None) => bail!(
             "the API shows the signing secret once, so say where it goes: --stack NAME, --secret-id ID or \
              --print-secret"
         ),
     };
-    let events = events(args.events);
-    let api = api(&args.local, stack.as_ref()).await?;
+    let events = events(args.events, args.force)?;
+    let api = api(place).await?;
     let before = registered(&api, &uri).await?;
     if let (Some(there), false) = (before.first(), args.another) {
         bail!(
@@ -84,18 +87,24 @@ pub(super) async fn run(args: Args, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn events(chosen: Vec<String>) -> Vec<String> {
+/// The events to subscribe to. A name that the API is known to refuse stops here, before anything is created; one that
+/// this version does not know may be new, so the API decides.
+fn events(chosen: Vec<String>, force: bool) -> Result<Vec<String>> {
     if chosen.is_empty() {
-        return UNCONTESTED.map(str::to_owned).to_vec();
+        return Ok(UNCONTESTED.map(str::to_owned).to_vec());
     }
-    for event in &chosen {
-        if CONTESTED.contains(&event.as_str()) {
-            eprintln!("warning: only Google's guide names {event}; the API may refuse it or never send it");
-        } else if !is_known(event) {
-            eprintln!("warning: {event} is no event that this version knows");
+    for event in chosen.iter().filter(|event| !can_be_subscribed(event)) {
+        let refused = CONTESTED.contains(&event.as_str());
+        if refused && !force {
+            bail!(
+                "the API refuses {event}, although Google's guide names it; it takes {}. --force sends it all the same",
+                UNCONTESTED.join(", ")
+            );
         }
+        let why = if refused { "is refused by the API" } else { "is not an event that this version knows" };
+        eprintln!("warning: {} {why}", plain(event));
     }
-    chosen
+    Ok(chosen)
 }
 
 /// The webhooks for an address, whatever their state.

@@ -76,6 +76,17 @@ impl Outcome {
 }
 
 impl Batch {
+    /// How many requests are answered although the batch does not succeed.
+    pub(super) fn partial(&self) -> Option<u64> {
+        let partial = self.wish.partial.filter(|partial| *partial > 0)?;
+        Some(partial.min(self.requests?))
+    }
+
+    /// Whether a batch with this end has an output.
+    pub(super) fn has_output(&self, outcome: &Outcome) -> bool {
+        outcome.succeeded() || self.partial().is_some()
+    }
+
     /// The end that was wished for, whatever the requests are.
     pub(super) fn wished(&self) -> Option<Outcome> {
         match (&self.wish.fail, self.wish.state) {

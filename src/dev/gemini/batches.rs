@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use super::{
     batch::{Batch, Input, Outcome, REQUESTS, RESPONSES},
     files::{Content, FileRecord, Files},
-    job::{End, Job, NOT_FOUND},
+    job::{Job, NOT_FOUND},
     jobs::Jobs,
     store::{blocking, finish},
     work::{self, Form, Work},
@@ -48,7 +48,8 @@ impl Batches {
 
     /// Ends a batch that has not ended. False if there is no such batch.
     pub(super) async fn cancel(&self, id: &str) -> anyhow::Result<bool> {
-        self.jobs.end(id, End::now(Outcome::Cancelled), async { Ok(()) }).await
+        let Some(job) = self.jobs.get(id).await else { return Ok(false) };
+        self.end(&job, Outcome::Cancelled, self.partial(&job).await?).await
     }
 
     pub(super) async fn run(&self) {
@@ -57,15 +58,36 @@ impl Batches {
 
     async fn finish(&self, job: Job<Batch>) -> anyhow::Result<()> {
         let (outcome, output) = match job.asked.wished() {
-            Some(outcome) => (outcome, None),
-            None => self.work(&job).await?,
+            Some(outcome) => (outcome, self.partial(&job).await?),
+            None => self.work(&job, None).await?,
         };
-        let end = End::now(outcome);
-        let publish = self.publish(&job, end.at, output);
-        self.jobs.end(&job.id, end, publish).await.map(|_| ())
+        self.end(&job, outcome, output).await.map(drop)
     }
 
-    async fn work(&self, job: &Job<Batch>) -> anyhow::Result<(Outcome, Option<NamedTempFile>)> {
+    async fn end(
+        &self,
+        job: &Job<Batch>,
+        outcome: Outcome,
+        output: Option<NamedTempFile>,
+    ) -> anyhow::Result<bool> {
+        let end = self.jobs.end_now(outcome);
+        let publish = self.publish(job, end.at, output);
+        self.jobs.end(&job.id, end, publish).await
+    }
+
+    /// The output of a batch that does not succeed, where it is to have one.
+    async fn partial(&self, job: &Job<Batch>) -> anyhow::Result<Option<NamedTempFile>> {
+        match job.asked.partial() {
+            Some(partial) => Ok(self.work(job, Some(partial)).await?.1),
+            None => Ok(None),
+        }
+    }
+
+    async fn work(
+        &self,
+        job: &Job<Batch>,
+        partial: Option<u64>,
+    ) -> anyhow::Result<(Outcome, Option<NamedTempFile>)> {
         let (input, form, folder) = match &job.asked.input {
             Input::Inline => (self.jobs.data(&job.id, REQUESTS), Form::Array, self.jobs.folder()),
             Input::File(file) if self.files.get(file).is_some() => {
@@ -81,6 +103,8 @@ impl Batches {
             model: job.asked.model.clone(),
             input,
             form,
+            partial,
+            missing: job.asked.wish.missing.unwrap_or(0),
             folder: folder.to_owned(),
         };
         let stop = StopWhenDropped::default();

@@ -17,17 +17,18 @@ use uuid::Uuid;
 use super::{
     Settings,
     agenda::Agenda,
+    clock::MovableClock,
     faults::{Faults, Mishap},
     job::Event,
     keys::{IssuerKeys, Subject},
-    locked, now, rfc3339,
+    locked, real_time, rfc3339,
     settings::{DynamicForm, MetadataPlace},
     store::Shelf,
     webhooks::{State, Webhooks},
 };
 use crate::{
     aws::explain,
-    clock::{Millis, millis},
+    clock::{Clock, Millis, millis},
     webhook::SigningSecrets,
 };
 
@@ -117,6 +118,7 @@ pub(super) struct Deliveries {
     webhooks: Arc<Webhooks>,
     faults: Arc<Faults>,
     issuer: Arc<IssuerKeys>,
+    clock: Arc<MovableClock>,
     dynamic_form: DynamicForm,
     metadata_place: MetadataPlace,
     copies: u32,
@@ -132,14 +134,15 @@ impl Deliveries {
         webhooks: Arc<Webhooks>,
         faults: Arc<Faults>,
         issuer: Arc<IssuerKeys>,
+        clock: Arc<MovableClock>,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder).await?;
-        let (mut owed, agenda) = (HashMap::new(), Agenda::default());
+        let (mut owed, agenda) = (HashMap::new(), Agenda::new(&clock));
         let loaded: Vec<Delivery> = shelf.load().await?;
         for delivery in loaded.into_iter().filter(|delivery| delivery.end.is_none()) {
             // At once, however long its wait was to be: whoever starts the simulator again is looking on.
-            agenda.add(now(), &delivery.name);
+            agenda.add(clock.now(), &delivery.name);
             owed.insert(delivery.name.clone(), delivery);
         }
         Ok(Self {
@@ -157,6 +160,7 @@ impl Deliveries {
             webhooks,
             faults,
             issuer,
+            clock,
             dynamic_form: settings.dynamic_form,
             metadata_place: settings.metadata_place,
             copies: settings.copies.max(1),
@@ -191,7 +195,7 @@ impl Deliveries {
         for (name, target) in targets {
             if !self.shelf.holds(&name).await? {
                 let fate = *fate.get_or_insert_with(|| self.fate(event.event_type));
-                let delivery = Delivery::new(name, id, event.event_type, &body, target);
+                let delivery = Delivery::new(name, id, event.event_type, &body, target, self.clock.now());
                 self.add(fate.befall(delivery)).await?;
             }
         }
@@ -223,13 +227,14 @@ impl Deliveries {
 
     /// What a ping sends is not documented: an event without a job, in the ordinary envelope.
     pub(super) async fn ping(&self, webhook: &str) -> anyhow::Result<()> {
-        let event = json!({"type": "ping", "version": "v1", "timestamp": rfc3339(now()), "data": {}});
+        let now = self.clock.now();
+        let event = json!({"type": "ping", "version": "v1", "timestamp": rfc3339(now), "data": {}});
         let target = match self.webhooks.is_builtin(webhook) {
             true => Target::Registered,
             false => Target::Webhook(webhook.to_owned()),
         };
         let id = format!("msg_{}", Uuid::new_v4());
-        self.add(Delivery::new(id.clone(), &id, "ping", &event.to_string(), target)).await
+        self.add(Delivery::new(id.clone(), &id, "ping", &event.to_string(), target, now)).await
     }
 
     async fn add(&self, delivery: Delivery) -> anyhow::Result<()> {
@@ -253,14 +258,14 @@ impl Deliveries {
 
     async fn attempt(&self, name: &str) {
         let Some(mut delivery) = locked(&self.owed).get(name).cloned() else { return };
-        let timestamp = now().div_euclid(1000);
+        let timestamp = real_time().div_euclid(1000);
         match self.address(&delivery, timestamp) {
             Some((uri, signature)) => {
                 delivery.attempts = delivery.attempts.saturating_add(1);
                 let copies =
                     (1..=self.copies).map(|copy| self.send(&delivery, &uri, timestamp, &signature, copy));
                 let accepted = join_all(copies).await.into_iter().all(|accepted| accepted);
-                delivery.settle(accepted, now(), &self.retries);
+                delivery.settle(accepted, self.clock.now(), &self.retries);
                 self.disable_if_given_up(&delivery).await;
             }
             None => delivery.end = Some(DeliveryEnd::GivenUp),
@@ -338,7 +343,14 @@ impl Deliveries {
 }
 
 impl Delivery {
-    fn new(name: String, webhook_id: &str, event_type: &str, body: &str, target: Target) -> Self {
+    fn new(
+        name: String,
+        webhook_id: &str,
+        event_type: &str,
+        body: &str,
+        target: Target,
+        now: Millis,
+    ) -> Self {
         Self {
             name,
             webhook_id: webhook_id.to_owned(),
@@ -346,8 +358,8 @@ impl Delivery {
             body: body.to_owned(),
             target,
             attempts: 0,
-            owed_since: now(),
-            due: now(),
+            owed_since: now,
+            due: now,
             end: None,
         }
     }
@@ -371,8 +383,7 @@ mod tests {
     use super::*;
 
     fn waits(retries: &[Duration]) -> Vec<Millis> {
-        let delivery = Delivery::new("d".into(), "d", "t", "{}", Target::Registered);
-        let mut delivery = Delivery { owed_since: 0, due: 0, ..delivery };
+        let mut delivery = Delivery::new("d".into(), "d", "t", "{}", Target::Registered, 0);
         let mut waits = Vec::new();
         loop {
             delivery.attempts += 1;

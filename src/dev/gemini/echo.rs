@@ -14,16 +14,31 @@ const LONGEST_TEXT: u64 = 64 << 20;
 const DIMENSIONS: u64 = 768;
 const MOST_DIMENSIONS: u64 = 3072;
 
+/// Stands in a text for half of a surrogate pair, which no Rust string can hold. Unicode gives it to nobody.
+const LONE_SURROGATE: char = '\u{fdd0}';
+
+/// The text, ending in what becomes half of a surrogate pair.
+pub(super) fn broken(text: &str) -> String {
+    format!("{text}{LONE_SURROGATE}")
+}
+
+/// The JSON with the halves of surrogate pairs as Google's servers write them: as an escape.
+pub(super) fn with_lone_surrogates(json: String) -> String {
+    if json.contains(LONE_SURROGATE) { json.replace(LONE_SURROGATE, "\\ud83d") } else { json }
+}
+
 /// A `GenerateContentResponse` for a `GenerateContentRequest`.
 pub(super) fn answer(request: Option<&Value>, model: &str, response_id: &str) -> Result<Value, Failure> {
     let said = contents(request, "contents")?;
-    let text = match granted(&said)?.size {
+    let wish = granted(&said)?;
+    let text = match wish.size {
         Some(size) if size > LONGEST_TEXT => {
             return Err(Failure::invalid(format!("a response may have {LONGEST_TEXT} bytes at most")));
         }
         Some(size) => made::text(response_id, size),
         None => format!("echo: {said}"),
     };
+    let text = if wish.lone_surrogate { broken(&text) } else { text };
     let (prompt, candidates) = (tokens(&said), tokens(&text));
     Ok(json!({
         "candidates": [{

@@ -2,23 +2,24 @@
 //! forgotten when it stops.
 
 use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::locked;
+use super::{clock::MovableClock, locked};
+use crate::clock::{Clock, Millis, millis};
 
 /// One trouble, and when it strikes: always, unless something narrows it down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     #[serde(flatten)]
     pub mishap: Mishap,
-    /// Only so many calls, or events.
+    /// Only for the first calls, or events, of this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<u32>,
-    /// Only so long.
+    /// Only for this long, by the simulator's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<Seconds>,
     /// Only paths, or types of events, that hold this text.
@@ -31,13 +32,31 @@ pub struct Fault {
 pub enum Mishap {
     /// Every answer waits.
     Slow { wait: Seconds },
-    /// 429, with the time after which to come again.
+    /// 429, with the time after which to come again, and with the quota that is used up if one is named.
     Throttled {
         #[serde(skip_serializing_if = "Option::is_none")]
         wait: Option<Seconds>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quota: Option<Quota>,
     },
     /// 503.
     Unavailable {},
+    /// 404 for each `GET` of one job or file, although it is there (googleapis/python-genai#2985).
+    NotFound {},
+    /// 400 or 403 for each `GET` of one job or file (googleapis/python-genai#1218, #1759).
+    Rejected {
+        status: Rejection,
+        /// Instead of Google's usual words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// Jobs and files are those of another project, so that only this key finds them. Any other key gets 404 for a job
+    /// and 403 for a file.
+    OtherKey { key: String },
+    /// A job that has ended shows no output.
+    NoOutput {},
+    /// A download succeeds and has 0 bytes.
+    Empty {},
     /// A download breaks off after so many bytes.
     Cut { after: u64 },
     /// A download is said to be that much longer than it is, or shorter if this is negative.
@@ -55,6 +74,42 @@ pub enum Mishap {
     Dropped {},
     /// An event is sent late.
     Delayed { wait: Seconds },
+}
+
+/// Of which time the used-up quota is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quota {
+    Minute,
+    Day,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u16", try_from = "u16")]
+pub enum Rejection {
+    BadRequest,
+    Forbidden,
+}
+
+impl From<Rejection> for u16 {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::BadRequest => 400,
+            Rejection::Forbidden => 403,
+        }
+    }
+}
+
+impl TryFrom<u16> for Rejection {
+    type Error = &'static str;
+
+    fn try_from(status: u16) -> Result<Self, Self::Error> {
+        match status {
+            400 => Ok(Self::BadRequest),
+            403 => Ok(Self::Forbidden),
+            _ => Err("a request is rejected with 400 or 403"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,40 +162,42 @@ impl TryFrom<u16> for Gone {
 #[derive(Debug)]
 struct Active {
     fault: Fault,
-    until: Option<Instant>,
+    until: Option<Millis>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Faults(Mutex<Vec<Active>>);
+pub(super) struct Faults {
+    active: Mutex<Vec<Active>>,
+    clock: Arc<MovableClock>,
+}
 
 impl Faults {
-    pub(super) fn new(faults: Vec<Fault>) -> Self {
-        let this = Self::default();
+    pub(super) fn new(faults: Vec<Fault>, clock: &Arc<MovableClock>) -> Self {
+        let this = Self { active: Mutex::default(), clock: Arc::clone(clock) };
         this.set(faults);
         this
     }
 
     /// Instead of those that were there.
     pub(super) fn set(&self, faults: Vec<Fault>) {
-        let now = Instant::now();
+        let now = self.clock.now();
         let active = |fault: Fault| {
-            let until = fault.seconds.and_then(|Seconds(time)| now.checked_add(time));
+            let until = fault.seconds.map(|Seconds(time)| now.saturating_add(millis(time)));
             Active { fault, until }
         };
-        *locked(&self.0) = faults.into_iter().map(active).collect();
+        *locked(&self.active) = faults.into_iter().map(active).collect();
     }
 
     /// Those that may still strike.
     pub(super) fn list(&self) -> Vec<Fault> {
-        let mut faults = locked(&self.0);
-        forget(&mut faults);
+        let mut faults = locked(&self.active);
+        forget(&mut faults, self.clock.now());
         faults.iter().map(|active| active.fault.clone()).collect()
     }
 
     /// What the first fault that strikes `on` makes of it, if `of` makes anything of its mishap.
     pub(super) fn strike<T>(&self, on: &str, of: impl Fn(&Mishap) -> Option<T>) -> Option<T> {
-        let mut faults = locked(&self.0);
-        forget(&mut faults);
+        let mut faults = locked(&self.active);
+        forget(&mut faults, self.clock.now());
         faults.iter_mut().find_map(|Active { fault, .. }| {
             if fault.on.as_ref().is_some_and(|text| !on.contains(text.as_str())) {
                 return None;
@@ -152,8 +209,7 @@ impl Faults {
     }
 }
 
-fn forget(faults: &mut Vec<Active>) {
-    let now = Instant::now();
+fn forget(faults: &mut Vec<Active>, now: Millis) {
     faults.retain(|active| active.fault.calls != Some(0) && active.until.is_none_or(|until| now < until));
 }
 
@@ -174,7 +230,7 @@ mod tests {
     #[test]
     fn a_fault_strikes_as_often_as_it_says_and_only_where() {
         let set = json!([{"fault": "unavailable", "calls": 2, "on": "/batches"}, {"fault": "dropped"}]);
-        let faults = Faults::new(faults(set.clone()).unwrap());
+        let faults = Faults::new(faults(set.clone()).unwrap(), &Arc::default());
         assert_eq!(serde_json::to_value(faults.list()).unwrap(), set);
         let struck = ["/v1/files/f", "/v1/batches/b", "/v1/batches", "/v1/batches"];
         assert_eq!(struck.map(|path| unavailable(&faults, path)), [false, true, true, false]);
@@ -183,9 +239,21 @@ mod tests {
 
     #[test]
     fn a_fault_ends_when_its_time_is_over() {
-        let faults = Faults::new(faults(json!([{"fault": "unavailable", "seconds": 0}])).unwrap());
+        let faults =
+            Faults::new(faults(json!([{"fault": "unavailable", "seconds": 0}])).unwrap(), &Arc::default());
         assert!(!unavailable(&faults, "/"));
         assert!(faults.list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn its_time_goes_by_the_clock_of_the_simulator() {
+        let clock = Arc::new(MovableClock::default());
+        let set = json!([{"fault": "unavailable", "seconds": 172_800}]);
+        let faults = Faults::new(faults(set).unwrap(), &clock);
+        clock.move_to(Duration::from_secs(172_700)).await.unwrap();
+        assert!(unavailable(&faults, "/"));
+        clock.move_to(Duration::from_secs(172_801)).await.unwrap();
+        assert!(!unavailable(&faults, "/"));
     }
 
     #[test]
@@ -196,6 +264,9 @@ mod tests {
             (json!([{"fault": "cut", "after": 1, "cals": 2}]), "unknown field `cals`"),
             (json!([{"fault": "slow", "wait": -1}]), "negative"),
             (json!([{"fault": "expired", "status": 500}]), "404 or 403"),
+            (json!([{"fault": "rejected", "status": 404}]), "400 or 403"),
+            (json!([{"fault": "throttled", "quota": "year"}]), "unknown variant `year`"),
+            (json!([{"fault": "other_key"}]), "missing field `key`"),
         ] {
             let error = faults(list).unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -3,16 +3,17 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::RwLock,
+    sync::{Arc, RwLock},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    locked_for_reading, locked_for_writing, now,
+    clock::MovableClock,
+    locked_for_reading, locked_for_writing,
     store::{self, Shelf, blocking},
 };
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 
 const DATA: &str = "data";
 
@@ -40,14 +41,15 @@ pub(super) enum Content {
 pub(super) struct Files {
     shelf: Shelf,
     records: RwLock<HashMap<String, FileRecord>>,
+    clock: Arc<MovableClock>,
 }
 
 impl Files {
-    pub(super) async fn open(folder: PathBuf) -> anyhow::Result<Self> {
+    pub(super) async fn open(folder: PathBuf, clock: &Arc<MovableClock>) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder).await?;
         let records: Vec<FileRecord> = shelf.load().await?;
         let records = records.into_iter().map(|file| (file.id.clone(), file)).collect();
-        Ok(Self { shelf, records: RwLock::new(records) })
+        Ok(Self { shelf, records: RwLock::new(records), clock: Arc::clone(clock) })
     }
 
     /// Where data is collected that is to become a file.
@@ -61,6 +63,10 @@ impl Files {
 
     pub(super) fn data(&self, id: &str) -> PathBuf {
         self.shelf.data(id, DATA)
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        self.clock.now()
     }
 
     /// Makes the data at `from` a file. A file of the same id is replaced.
@@ -77,7 +83,7 @@ impl Files {
             display_name: None,
             mime_type: mime_type.to_owned(),
             size_bytes,
-            created: now(),
+            created: self.clock.now(),
             content: Content::MadeUp,
         })
         .await

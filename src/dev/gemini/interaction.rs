@@ -59,6 +59,7 @@ pub(super) enum Outcome {
     Cancelled,
     Incomplete,
     BudgetExceeded,
+    Idle,
 }
 
 /// What the model says.
@@ -79,6 +80,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Incomplete => "incomplete",
             Self::BudgetExceeded => "budget_exceeded",
+            Self::Idle => "idle",
         }
     }
 }
@@ -90,6 +92,7 @@ impl Interaction {
             (None, Some(Ending::Cancelled)) => Outcome::Cancelled,
             (None, Some(Ending::Incomplete)) => Outcome::Incomplete,
             (None, Some(Ending::BudgetExceeded)) => Outcome::BudgetExceeded,
+            (None, Some(Ending::Idle)) => Outcome::Idle,
             _ if self.function.is_some() => Outcome::RequiresAction,
             _ => Outcome::Completed,
         }
@@ -98,11 +101,15 @@ impl Interaction {
     /// A wish for a size is for the media where there are any, and else for the text.
     pub(super) fn output(&self) -> Vec<Part<'_>> {
         let text = || Part::Text(format!("echo: {}", self.said));
-        match (&self.media, self.wish.size) {
+        let mut parts = match (&self.media, self.wish.size) {
             (Some(media), size) => vec![text(), Part::Media(media, size.unwrap_or(SIZE))],
             (None, Some(size)) => vec![Part::Long(size)],
             (None, None) => vec![text()],
+        };
+        if self.wish.lone_surrogate {
+            parts.push(Part::Text(echo::broken("broken off: ")));
         }
+        parts
     }
 
     pub(super) fn usage(&self) -> Value {
@@ -135,7 +142,7 @@ impl Kind for Interaction {
 
     const DATA: &'static [&'static str] = &[];
 
-    /// No event is known for the last two ends.
+    /// No event is known for the last three.
     fn told(job: &Job<Self>, outcome: &Outcome) -> Option<(&'static str, EventData)> {
         if !job.asked.background {
             return None;
@@ -146,7 +153,7 @@ impl Kind for Interaction {
             Outcome::RequiresAction => Some(("interaction.requires_action", data)),
             Outcome::Failed(failure) => Some(("interaction.failed", data.with_failure(failure))),
             Outcome::Cancelled => Some(("interaction.cancelled", data)),
-            Outcome::Incomplete | Outcome::BudgetExceeded => None,
+            Outcome::Incomplete | Outcome::BudgetExceeded | Outcome::Idle => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     files::Files,
     interaction::{Interaction, Outcome, Part},
-    job::{End, Job},
+    job::Job,
     jobs::Jobs,
 };
 
@@ -32,7 +32,7 @@ impl Interactions {
 
     /// Ends an interaction that has not ended. Nothing if there is no such interaction.
     pub(super) async fn cancel(&self, id: &str) -> anyhow::Result<Option<Job<Interaction>>> {
-        self.jobs.end(id, End::now(Outcome::Cancelled), async { Ok(()) }).await?;
+        self.jobs.end(id, self.jobs.end_now(Outcome::Cancelled), async { Ok(()) }).await?;
         Ok(self.jobs.get(id).await)
     }
 
@@ -54,6 +54,6 @@ impl Interactions {
             }
             Ok(())
         };
-        self.jobs.end(&job.id, End::now(outcome), publish).await.map(|_| ())
+        self.jobs.end(&job.id, self.jobs.end_now(outcome), publish).await.map(|_| ())
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{now, rfc3339};
+use super::rfc3339;
 use crate::clock::Millis;
 
 /// What one kind of job does not share with the others.
@@ -46,16 +46,10 @@ pub(super) struct End<O> {
     pub outcome: O,
 }
 
-impl<O> End<O> {
-    pub(super) fn now(outcome: O) -> Self {
-        Self { at: now(), outcome }
-    }
-}
-
 impl<K: Kind> Job<K> {
-    pub(super) fn new(id: String, asked: K, webhook: WebhookConfig) -> Self {
+    pub(super) fn new(id: String, asked: K, webhook: WebhookConfig, created: Millis) -> Self {
         let webhook_id = format!("msg_{}", Uuid::new_v4());
-        Self { id, asked, webhook, webhook_id, created: now(), end: None }
+        Self { id, asked, webhook, webhook_id, created, end: None }
     }
 
     pub(super) fn outcome(&self) -> Option<&K::Outcome> {

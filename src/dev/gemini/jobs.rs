@@ -17,12 +17,13 @@ use tokio::sync::Mutex;
 
 use super::{
     agenda::Agenda,
+    clock::MovableClock,
     deliveries::Deliveries,
     job::{End, Job, Kind},
-    locked_for_reading, locked_for_writing, now,
+    locked_for_reading, locked_for_writing,
     store::Shelf,
 };
-use crate::clock::{Millis, millis};
+use crate::clock::{Clock, Millis, millis};
 
 const AT_ONCE: usize = 8;
 const TRIED_AGAIN_AFTER: Millis = 5_000;
@@ -38,6 +39,7 @@ pub(super) struct Jobs<K: Kind> {
     agenda: Agenda,
     finish_after: Millis,
     deliveries: Arc<Deliveries>,
+    clock: Arc<MovableClock>,
 }
 
 impl<K: Kind> Jobs<K> {
@@ -45,15 +47,17 @@ impl<K: Kind> Jobs<K> {
         folder: PathBuf,
         finish_after: Duration,
         deliveries: &Arc<Deliveries>,
+        clock: &Arc<MovableClock>,
     ) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder).await?;
         let loaded: Vec<Job<K>> = shelf.load().await?;
         let jobs = Self {
             shelf,
             entries: RwLock::default(),
-            agenda: Agenda::default(),
+            agenda: Agenda::new(clock),
             finish_after: millis(finish_after),
             deliveries: Arc::clone(deliveries),
+            clock: Arc::clone(clock),
         };
         for job in loaded {
             jobs.owe(&job).await?;
@@ -97,6 +101,11 @@ impl<K: Kind> Jobs<K> {
             jobs.push(entry.job.lock().await.clone());
         }
         (jobs, more)
+    }
+
+    /// An end of a job, now.
+    pub(super) fn end_now(&self, outcome: K::Outcome) -> End<K::Outcome> {
+        End { at: self.clock.now(), outcome }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -144,7 +153,7 @@ impl<K: Kind> Jobs<K> {
             *job = ended;
         }
         if let Err(error) = self.owe(&job).await {
-            self.agenda.add(now(), id);
+            self.agenda.add(self.clock.now(), id);
             return Err(error);
         }
         Ok(true)
@@ -180,7 +189,7 @@ impl<K: Kind> Jobs<K> {
             if let Err(error) = finished {
                 let error = format!("{error:#}");
                 tracing::warn!(error, id, "a job could not be ended and is tried again");
-                self.agenda.add(now().saturating_add(TRIED_AGAIN_AFTER), &id);
+                self.agenda.add(self.clock.now().saturating_add(TRIED_AGAIN_AFTER), &id);
             }
         })
         .await;

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{
-    locked_for_reading, locked_for_writing, now,
+    locked_for_reading, locked_for_writing, real_time,
     settings::DynamicForm,
     store::{blocking, finish},
 };
@@ -117,7 +117,7 @@ impl IssuerKeys {
 
     /// The public halves, newest first.
     pub fn public(&self) -> Value {
-        let last = now().saturating_sub(millis(KEPT));
+        let last = real_time().saturating_sub(millis(KEPT));
         let keys = self.current();
         let told = keys.iter().filter(|key| key.kept.retired.is_none_or(|retired| retired > last));
         json!({"keys": told.map(Key::public).collect::<Vec<_>>()})
@@ -126,7 +126,7 @@ impl IssuerKeys {
     /// Makes new keys the ones that sign.
     pub(super) async fn rotate(&self) -> anyhow::Result<()> {
         let _alone = self.rotating.lock().await;
-        let (path, old, at) = (self.path.clone(), self.current(), now());
+        let (path, old, at) = (self.path.clone(), self.current(), real_time());
         let keys = blocking(move || {
             let mut keys = fresh()?;
             let last = at.saturating_sub(millis(KEPT));

@@ -5,6 +5,7 @@ mod agenda;
 mod api;
 mod batch;
 mod batches;
+mod clock;
 mod deliveries;
 mod echo;
 mod faults;
@@ -36,8 +37,16 @@ use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use tokio::sync::broadcast;
 
 use self::{
-    batches::Batches, deliveries::Deliveries, faults::Faults, files::Files, interactions::Interactions,
-    jobs::Jobs, uploads::Uploads, video::Videos, webhooks::Webhooks,
+    batches::Batches,
+    deliveries::Deliveries,
+    faults::Faults,
+    files::Files,
+    interactions::Interactions,
+    job::{Job, Kind},
+    jobs::Jobs,
+    uploads::Uploads,
+    video::Videos,
+    webhooks::Webhooks,
 };
 use crate::{
     clock::{Clock, Millis, SystemClock},
@@ -46,11 +55,15 @@ use crate::{
 };
 
 pub use self::{
+    clock::MovableClock,
     deliveries::Sent,
-    faults::{Fault, Gone, Mishap, Seconds},
+    faults::{Fault, Gone, Mishap, Quota, Rejection, Seconds},
     keys::{IssuerKeys, Subject},
     settings::{DynamicForm, MetadataPlace, Settings},
 };
+
+/// The file in its folder that says how far its clock is ahead, in milliseconds.
+const CLOCK: &str = "clock";
 
 /// The file in its folder that holds the keys of dynamic webhooks.
 pub const ISSUER_KEYS: &str = "issuer-keys.json";
@@ -59,6 +72,7 @@ pub struct Simulator {
     base_url: String,
     answer_delay: Duration,
     legacy_outputs: bool,
+    clock: Arc<MovableClock>,
     faults: Arc<Faults>,
     files: Arc<Files>,
     uploads: Uploads,
@@ -82,10 +96,12 @@ impl Simulator {
     ) -> anyhow::Result<Arc<Self>> {
         let secrets = SigningSecrets::parse(secret.expose())
             .map_err(|why| anyhow::anyhow!("the signing secret {why}"))?;
-        let files = Arc::new(Files::open(folder.join("files")).await?);
+        tokio::fs::create_dir_all(folder).await?;
+        let clock = Arc::new(MovableClock::open(folder.join(CLOCK), settings.clock_forward).await?);
+        let files = Arc::new(Files::open(folder.join("files"), &clock).await?);
         let uploads = Uploads::open(folder.join("uploads"), &files).await?;
-        let webhooks = Arc::new(Webhooks::open(folder.join("webhooks"), webhook_url, secret).await?);
-        let faults = Arc::new(Faults::new(settings.faults.clone()));
+        let webhooks = Arc::new(Webhooks::open(folder.join("webhooks"), webhook_url, secret, &clock).await?);
+        let faults = Arc::new(Faults::new(settings.faults.clone(), &clock));
         let issuer = Arc::new(IssuerKeys::open(folder.join(ISSUER_KEYS)).await?);
         let deliveries = Deliveries::open(
             folder.join("deliveries"),
@@ -94,18 +110,20 @@ impl Simulator {
             Arc::clone(&webhooks),
             Arc::clone(&faults),
             Arc::clone(&issuer),
+            Arc::clone(&clock),
             &settings,
         )
         .await?;
         let deliveries = Arc::new(deliveries);
         let after = settings.finish_after;
-        let batches = Jobs::open(folder.join("batches"), after, &deliveries).await?;
-        let interactions = Jobs::open(folder.join("interactions"), after, &deliveries).await?;
-        let videos = Jobs::open(folder.join("videos"), after, &deliveries).await?;
+        let batches = Jobs::open(folder.join("batches"), after, &deliveries, &clock).await?;
+        let interactions = Jobs::open(folder.join("interactions"), after, &deliveries, &clock).await?;
+        let videos = Jobs::open(folder.join("videos"), after, &deliveries, &clock).await?;
         Ok(Arc::new(Self {
             base_url: base_url.trim_end_matches('/').to_owned(),
             answer_delay: settings.answer_delay,
             legacy_outputs: settings.legacy_outputs,
+            clock,
             faults,
             batches: Batches::new(batches, &files),
             interactions: Interactions::new(interactions, &files),
@@ -139,13 +157,25 @@ impl Simulator {
         self.faults.set(faults);
     }
 
+    /// Whether a fault hides the output of a job that is read at this path. One that runs has none to hide.
+    fn hides_output<K: Kind>(&self, job: &Job<K>, path: &str) -> bool {
+        let hides = |mishap: &Mishap| (*mishap == Mishap::NoOutput {}).then_some(());
+        job.end.is_some() && self.faults.strike(path, hides).is_some()
+    }
+
+    /// The clock that jobs and faults go by.
+    pub fn clock(&self) -> &Arc<MovableClock> {
+        &self.clock
+    }
+
     /// Every attempt to deliver an event, as it is made.
     pub fn watch(&self) -> broadcast::Receiver<Sent> {
         self.deliveries.watch()
     }
 }
 
-fn now() -> Millis {
+/// Real time, for what others check by clocks of their own: signatures and public keys.
+fn real_time() -> Millis {
     SystemClock.now()
 }
 

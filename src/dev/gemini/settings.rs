@@ -41,6 +41,8 @@ pub struct Settings {
     pub retries: Vec<Duration>,
     /// Whether interactions show `outputs`, as they did once, and not `steps`.
     pub legacy_outputs: bool,
+    /// How far the clock is ahead of real time from the start.
+    pub clock_forward: Duration,
     /// In force from the start.
     pub faults: Vec<Fault>,
     pub dynamic_form: DynamicForm,
@@ -56,6 +58,7 @@ impl Default for Settings {
             answer_delay: Duration::ZERO,
             retries: seconds.map(Duration::from_secs).to_vec(),
             legacy_outputs: false,
+            clock_forward: Duration::ZERO,
             faults: Vec::new(),
             dynamic_form: DynamicForm::default(),
             metadata_place: MetadataPlace::default(),

@@ -13,7 +13,7 @@ use tokio::{fs::OpenOptions, io::AsyncWriteExt};
 
 use super::{
     files::{Content, FileRecord, Files},
-    locked, now, random_id,
+    locked, random_id,
     store::Shelf,
 };
 
@@ -124,7 +124,7 @@ impl Uploads {
             display_name: upload.display_name.clone(),
             mime_type: upload.mime_type.clone(),
             size_bytes,
-            created: now(),
+            created: files.now(),
             content: Content::Uploaded,
         };
         files.add(file.clone(), self.shelf.data(&upload.id, PART)).await?;

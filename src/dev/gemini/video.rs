@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     files::Files,
-    job::{End, EventData, Failure, INVALID_ARGUMENT, Job, Kind},
+    job::{EventData, Failure, INVALID_ARGUMENT, Job, Kind},
     jobs::Jobs,
     wish::Wish,
 };
@@ -87,6 +87,6 @@ impl Videos {
             }
             Ok(())
         };
-        self.jobs.end(&job.id, End::now(outcome), publish).await.map(|_| ())
+        self.jobs.end(&job.id, self.jobs.end_now(outcome), publish).await.map(|_| ())
     }
 }

@@ -1,18 +1,24 @@
 //! The registered webhooks: where each is, what it wants to hear, and the secrets that its events are signed with.
 //!
-//! One is built in, the local machine's own. It is listed like the others, and nobody can change it.
+//! One is built in, the local machine's own. It is listed like the others and cannot be changed. It receives every
+//! event, also the two that nobody can subscribe to.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::RwLock, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::{locked_for_reading, locked_for_writing, now, random_id, store::Shelf};
+use super::{clock::MovableClock, locked_for_reading, locked_for_writing, random_id, store::Shelf};
 use crate::{
-    clock::{Millis, millis},
-    gemini::catalogue::{CONTESTED, UNCONTESTED},
+    clock::{Clock, Millis, millis},
+    gemini::catalogue::UNCONTESTED,
     secrets::Secret,
     webhook::SigningSecrets,
 };
@@ -68,8 +74,7 @@ impl SigningSecret {
 
 impl Webhook {
     /// The secrets that have not expired.
-    pub(super) fn current(&self) -> impl Iterator<Item = &SigningSecret> {
-        let now = now();
+    pub(super) fn current(&self, now: Millis) -> impl Iterator<Item = &SigningSecret> {
         self.secrets.iter().filter(move |secret| secret.counts(now))
     }
 }
@@ -92,12 +97,18 @@ pub(super) struct Webhooks {
     shelf: Shelf,
     builtin: Webhook,
     registered: RwLock<BTreeMap<String, Webhook>>,
+    clock: Arc<MovableClock>,
     /// Held while a record is read, changed and written.
     changing: Mutex<()>,
 }
 
 impl Webhooks {
-    pub(super) async fn open(folder: PathBuf, uri: &str, secret: &Secret) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        folder: PathBuf,
+        uri: &str,
+        secret: &Secret,
+        clock: &Arc<MovableClock>,
+    ) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder).await?;
         let loaded: Vec<Webhook> = shelf.load().await?;
         let registered = loaded.into_iter().map(|webhook| (webhook.id.clone(), webhook)).collect();
@@ -105,13 +116,19 @@ impl Webhooks {
             id: "builtin".into(),
             name: Some("gemhook dev".into()),
             uri: uri.to_owned(),
-            subscribed_events: UNCONTESTED.iter().chain(&CONTESTED).map(|&event| event.to_owned()).collect(),
+            subscribed_events: UNCONTESTED.map(str::to_owned).to_vec(),
             state: State::Enabled,
             secrets: vec![SigningSecret { text: secret.expose().to_owned(), expires: None }],
             created: 0,
             updated: 0,
         };
-        Ok(Self { shelf, builtin, registered: RwLock::new(registered), changing: Mutex::new(()) })
+        Ok(Self {
+            shelf,
+            builtin,
+            registered: RwLock::new(registered),
+            clock: Arc::clone(clock),
+            changing: Mutex::new(()),
+        })
     }
 
     pub(super) fn is_builtin(&self, id: &str) -> bool {
@@ -148,14 +165,14 @@ impl Webhooks {
     /// The secrets of a webhook that is enabled, and where it is.
     pub(super) fn signing(&self, id: &str) -> Option<(String, SigningSecrets)> {
         let webhook = self.get(id).filter(|webhook| webhook.state == State::Enabled)?;
-        let texts: Vec<&str> = webhook.current().map(|secret| secret.text.as_str()).collect();
+        let texts: Vec<&str> = webhook.current(self.clock.now()).map(|secret| secret.text.as_str()).collect();
         let secrets = SigningSecrets::parse(&texts.join(" ")).ok()?;
         Some((webhook.uri, secrets))
     }
 
     pub(super) async fn create(&self, new: NewWebhook) -> anyhow::Result<(Webhook, Secret)> {
         let (signing, secret) = SigningSecret::fresh();
-        let now = now();
+        let now = self.clock.now();
         let webhook = Webhook {
             id: random_id(36),
             name: new.name,
@@ -181,7 +198,7 @@ impl Webhooks {
         let _alone = self.changing.lock().await;
         let mut webhook = self.get(id).ok_or(Refused::Missing)?;
         change(&mut webhook);
-        webhook.updated = now();
+        webhook.updated = self.clock.now();
         self.write(webhook.clone()).await?;
         Ok(webhook)
     }
@@ -190,7 +207,7 @@ impl Webhooks {
     pub(super) async fn rotate(&self, id: &str, at_once: bool) -> Result<Secret, Refused> {
         let (signing, secret) = SigningSecret::fresh();
         self.change(id, |webhook| {
-            let now = now();
+            let now = self.clock.now();
             let last = now.saturating_add(millis(OLD_SECRET_SIGNS));
             webhook.secrets.retain(|old| !at_once && old.counts(now));
             for old in &mut webhook.secrets {

@@ -20,7 +20,7 @@ pub(super) struct Wish {
     pub fail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Ending>,
-    /// How many videos there are to be.
+    /// How many videos there are to be. Without any, the operation ends with neither a video nor a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<u32>,
     #[serde(skip_serializing_if = "Filtered::is_none")]
@@ -28,6 +28,15 @@ pub(super) struct Wish {
     /// Whether an interaction is to stop at a function call.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub requires_action: bool,
+    /// Whether the text of the answer ends in half of a surrogate pair.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lone_surrogate: bool,
+    /// How many requests are answered although the batch fails, is cancelled or expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<u64>,
+    /// How many answers, the first ones, are counted by the batch but are not in its output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
 }
 
 /// An end that nothing else brings about.
@@ -38,6 +47,8 @@ pub(super) enum Ending {
     Cancelled,
     Incomplete,
     BudgetExceeded,
+    /// Of an interaction. What it means for one in the background is not documented.
+    Idle,
 }
 
 /// How many videos are held back.

@@ -34,20 +34,24 @@ pub(super) struct Work {
     pub model: String,
     pub input: PathBuf,
     pub form: Form,
+    /// Only so many requests are answered, whatever they are.
+    pub partial: Option<u64>,
+    /// So many answers, the first ones, are counted but not written.
+    pub missing: u64,
     /// Where the output is collected, on the same file system as its last place.
     pub folder: PathBuf,
 }
 
-/// Does the work unless `stop` is set meanwhile. Only a success has an output.
+/// Does the work unless `stop` is set meanwhile. Only a success has an output, or what is answered in part.
 pub(super) fn run(work: &Work, stop: &AtomicBool) -> anyhow::Result<(Outcome, Option<NamedTempFile>)> {
     let mut input = BufReader::with_capacity(1 << 16, File::open(&work.input)?);
     let mut output = BufWriter::with_capacity(1 << 16, NamedTempFile::new_in(&work.folder)?);
-    let (mut requests, mut failed, mut readable, mut number) = (0, 0, false, 0_u64);
+    let (mut requests, mut failed, mut readable, mut number) = (0_u64, 0, false, 0_u64);
     let mut line = Vec::new();
     if work.form == Form::Array {
         output.write_all(b"[")?;
     }
-    while read_line(&mut input, &mut line)? {
+    while work.partial != Some(requests) && read_line(&mut input, &mut line)? {
         anyhow::ensure!(!stop.load(Ordering::Relaxed), "stopped");
         number += 1;
         if u64::try_from(line.len())? > LONGEST_LINE {
@@ -56,21 +60,27 @@ pub(super) fn run(work: &Work, stop: &AtomicBool) -> anyhow::Result<(Outcome, Op
         if line.trim_ascii().is_empty() {
             continue;
         }
-        if work.form == Form::Array && requests > 0 {
-            output.write_all(b",")?;
-        }
         requests += 1;
         let request = serde_json::from_slice::<Map<String, Value>>(&line);
         readable |= request.is_ok();
         let item = respond(work, number, request);
         failed += u64::from(item.contains_key("error"));
-        serde_json::to_writer(&mut output, &item)?;
+        if requests <= work.missing {
+            continue;
+        }
+        if work.form == Form::Array && requests > work.missing + 1 {
+            output.write_all(b",")?;
+        }
+        output.write_all(echo::with_lone_surrogates(serde_json::to_string(&item)?).as_bytes())?;
         if work.form == Form::Lines {
             output.write_all(b"\n")?;
         }
     }
     if work.form == Form::Array {
         output.write_all(b"]")?;
+    }
+    if work.partial.is_some() {
+        return Ok((Outcome::Succeeded { requests, failed }, Some(output.into_inner()?)));
     }
     if requests == 0 {
         return Ok((Outcome::failed(INVALID_ARGUMENT, "there are no requests"), None));
@@ -149,6 +159,8 @@ mod tests {
             model: "models/m".into(),
             input,
             form,
+            partial: None,
+            missing: 0,
             folder: folder.path().to_owned(),
         };
         let (outcome, output) = run(&work, &AtomicBool::new(false)).unwrap();

@@ -14,12 +14,12 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{Problem, Shared, changed, check_uris, operation::Operation, parameters, read_json, see_through};
 use crate::{
-    clock::Millis,
+    clock::{Clock, Millis},
     dev::gemini::{
         Simulator,
         batch::{Batch, Call, Input},
         job::{Job, WebhookConfig},
-        now, random_id,
+        random_id,
         store::blocking,
         wish::{Ending, Wish},
         work,
@@ -102,7 +102,7 @@ async fn start(
         _ => return Err(Problem::invalid("inputConfig must hold either fileName or requests.")),
     };
     let asked = Batch { call, model, display_name: request.display_name, input, requests: count, wish };
-    let job = Job::new(random_id(36), asked, request.webhook_config);
+    let job = Job::new(random_id(36), asked, request.webhook_config, simulator.clock.now());
     simulator.batches.create(job.clone(), requests).await?;
     Ok(job)
 }
@@ -110,17 +110,22 @@ async fn start(
 pub(super) async fn read(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
+    uri: Uri,
 ) -> Result<Response, Problem> {
     tokio::time::sleep(simulator.answer_delay).await;
     let batch = simulator.batches.jobs.get(&id).await.ok_or_else(|| missing(&id))?;
     let responses = match (batch.outcome(), &batch.asked.input) {
-        (Some(outcome), Input::Inline) if outcome.succeeded() => {
+        (Some(outcome), Input::Inline) if batch.asked.has_output(outcome) => {
             let text = tokio::fs::read_to_string(simulator.batches.responses(&id)).await?;
             Some(RawValue::from_string(text)?)
         }
         _ => None,
     };
-    Ok(Json(Operation::of(&batch, responses.as_deref(), now())).into_response())
+    let mut operation = Operation::of(&batch, responses.as_deref(), simulator.clock.now());
+    if simulator.hides_output(&batch, uri.path()) {
+        operation.hide_output();
+    }
+    Ok(Json(operation).into_response())
 }
 
 pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Response, Problem> {
@@ -135,7 +140,7 @@ pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Response,
     };
     let (batches, more) = simulator.batches.jobs.list(after, size.min(LARGEST_PAGE)).await;
     let mut answer = Map::new();
-    let now = now();
+    let now = simulator.clock.now();
     if !batches.is_empty() {
         let operations: Vec<_> = batches.iter().map(|batch| Operation::of(batch, None, now)).collect();
         answer.insert("operations".into(), serde_json::to_value(operations)?);

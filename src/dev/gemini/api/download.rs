@@ -105,7 +105,7 @@ pub(super) async fn redirected(
 
 async fn send(
     simulator: &Arc<Simulator>,
-    file: FileRecord,
+    mut file: FileRecord,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
@@ -114,6 +114,9 @@ async fn send(
     }
     let etag = format!("\"{}\"", file.id);
     let strike = |kind: fn(&Mishap) -> Option<i128>| simulator.faults.strike(uri.path(), kind);
+    if strike(|mishap| (*mishap == Mishap::Empty {}).then_some(0)).is_some() {
+        file.size_bytes = 0;
+    }
     let no_ranges = strike(|mishap| (*mishap == Mishap::NoRanges {}).then_some(0)).is_some();
     let part = match no_ranges {
         true => None,

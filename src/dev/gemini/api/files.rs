@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// In characters.
+const LONGEST_DELETED_ID: usize = 40;
+
 const KEPT: Millis = 48 * 3600 * 1000;
 
 pub(super) async fn read(
@@ -48,9 +51,7 @@ pub(super) async fn find(simulator: &Simulator, id: &str, uri: &Uri) -> Result<F
     }
     match simulator.faults.strike(uri.path(), gone) {
         Some(Gone::NotFound) => Err(missing(id)),
-        Some(Gone::Forbidden) => Err(Problem::forbidden(format!(
-            "You do not have permission to access the file files/{id} or it may not exist."
-        ))),
+        Some(Gone::Forbidden) => Err(Problem::no_permission_for(&format!("files/{id}"))),
         None => Ok(file),
     }
 }
@@ -97,7 +98,19 @@ pub(super) async fn remove(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
+    check_deletable(&id)?;
     see_through(async move { changed(simulator.files.remove(&id).await?, || missing(&id)) }).await
+}
+
+/// The output file of a batch is `batch-` and 36 characters. It can be read and downloaded, but the check of a
+/// deletion is stricter, so it stays until it expires (googleapis/python-genai#1759).
+fn check_deletable(id: &str) -> Result<(), Problem> {
+    match id.len() > LONGEST_DELETED_ID {
+        true => {
+            Err(Problem::invalid(format!("* File ID (name) must be at most {LONGEST_DELETED_ID} characters")))
+        }
+        false => Ok(()),
+    }
 }
 
 fn missing(id: &str) -> Problem {

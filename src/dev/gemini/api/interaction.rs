@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::dev::gemini::{
-    Simulator,
+    Simulator, echo,
     interaction::{Answerer, Interaction, Outcome, Part},
     job::{Failure, Job, WebhookConfig},
     made::{self, Form},
@@ -74,10 +74,20 @@ pub(super) fn said(steps: &[Value]) -> String {
     said.join(" ")
 }
 
-pub(super) fn show(simulator: &Simulator, version: &str, job: &Job<Interaction>) -> anyhow::Result<Response> {
+/// `output` says whether what came of it is shown.
+pub(super) fn show(
+    simulator: &Simulator,
+    version: &str,
+    job: &Job<Interaction>,
+    output: bool,
+) -> anyhow::Result<Response> {
     let mut gaps = Gaps::default();
-    let shown = fields(simulator, version, job, &mut gaps);
-    gaps.fill(&serde_json::to_string(&shown)?)
+    let mut shown = fields(simulator, version, job, &mut gaps);
+    if !output {
+        shown.retain(|name, _| !["steps", "outputs", "usage"].contains(&name.as_str()));
+        gaps = Gaps::default();
+    }
+    gaps.fill(&echo::with_lone_surrogates(serde_json::to_string(&shown)?))
 }
 
 fn fields(
@@ -128,7 +138,7 @@ fn fields(
         Some(Outcome::Failed(Failure { message, .. })) => {
             set("errors", json!([{"code": "internal", "message": message}]));
         }
-        Some(Outcome::Cancelled | Outcome::Incomplete | Outcome::BudgetExceeded) | None => {}
+        Some(Outcome::Cancelled | Outcome::Incomplete | Outcome::BudgetExceeded | Outcome::Idle) | None => {}
     }
     shown
 }

@@ -13,15 +13,18 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Problem, Shared, changed, check_uris, interaction, parameters, read_json, see_through};
-use crate::dev::gemini::{
-    Simulator,
-    interaction::{Answerer, Function, Interaction, Media, Outcome},
-    job::{Job, WebhookConfig},
-    random_id,
-    wish::{Ending, Wish},
+use crate::{
+    clock::Clock,
+    dev::gemini::{
+        Simulator,
+        interaction::{Answerer, Function, Interaction, Media, Outcome},
+        job::{Job, WebhookConfig},
+        random_id,
+        wish::{Ending, Wish},
+    },
 };
 
-const ENDINGS: [Ending; 3] = [Ending::Cancelled, Ending::Incomplete, Ending::BudgetExceeded];
+const ENDINGS: [Ending; 4] = [Ending::Cancelled, Ending::Incomplete, Ending::BudgetExceeded, Ending::Idle];
 
 #[derive(Deserialize)]
 struct NewInteraction {
@@ -50,8 +53,8 @@ pub(super) async fn create(
         let webhook = check(&request)?;
         let asked = read_request(&simulator, request).await?;
         let id = format!("v1_{}", random_id(36));
-        let job = simulator.interactions.create(Job::new(id, asked, webhook)).await?;
-        Ok(interaction::show(&simulator, &version, &job)?)
+        let job = simulator.interactions.create(Job::new(id, asked, webhook, simulator.clock.now())).await?;
+        Ok(interaction::show(&simulator, &version, &job, true)?)
     })
     .await
 }
@@ -146,7 +149,7 @@ pub(super) async fn read(
     }
     tokio::time::sleep(simulator.answer_delay).await;
     let job = simulator.interactions.jobs.get(&id).await.ok_or_else(|| missing(&id))?;
-    Ok(interaction::show(&simulator, &version, &job)?)
+    Ok(interaction::show(&simulator, &version, &job, !simulator.hides_output(&job, uri.path()))?)
 }
 
 pub(super) async fn cancel(
@@ -155,7 +158,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     see_through(async move {
         let job = simulator.interactions.cancel(&id).await?.ok_or_else(|| missing(&id))?;
-        Ok(interaction::show(&simulator, &version, &job)?)
+        Ok(interaction::show(&simulator, &version, &job, true)?)
     })
     .await
 }

@@ -1,6 +1,7 @@
 //! The routes of the API. Every answer, also to what is unknown or malformed, has the shape that Google's have.
 
 mod batches;
+mod clock;
 mod download;
 mod faults;
 mod files;
@@ -60,6 +61,7 @@ pub(super) fn router(simulator: Arc<Simulator>) -> Router {
         .layer(from_fn(admit))
         .route(download::REDIRECTED, get(download::redirected))
         .route("/simulator/faults", get(faults::list).put(faults::replace))
+        .route("/simulator/clock", get(clock::show).put(clock::set))
         // Whoever verifies a signature has no API key, and the rotation is no part of Google's API.
         .route("/.well-known/jwks.json", get(keys::list))
         .route("/simulator/keys/rotate", post(keys::rotate))

@@ -103,13 +103,20 @@ struct InlinedResponses<'a> {
 }
 
 impl<'a> Operation<'a> {
+    /// As seen for a batch that had just succeeded (tidyverse/ellmer#926).
+    pub(super) fn hide_output(&mut self) {
+        self.response = None;
+        self.metadata.output = None;
+    }
+
     /// `responses` are those of an inline batch, where they are to be shown.
     pub(super) fn of(job: &'a Job<Batch>, responses: Option<&'a RawValue>, now: Millis) -> Self {
         let (batch, outcome) = (&job.asked, job.outcome());
         let succeeded = outcome.is_some_and(Outcome::succeeded);
+        let ended_with_output = outcome.is_some_and(|outcome| batch.has_output(outcome));
         let (kind, output_kind) = types(batch.call);
-        let file =
-            (succeeded && batch.input != Input::Inline).then(|| format!("files/{}", job.output_file()));
+        let file = (ended_with_output && batch.input != Input::Inline)
+            .then(|| format!("files/{}", job.output_file()));
         let inlined = responses.map(|responses| InlinedResponses { inlined_responses: responses });
         let told = Output { responses_file: file, inlined_responses: inlined.clone(), ..Output::default() };
         let shown = match batch.call {
@@ -158,10 +165,14 @@ fn stats(job: &Job<Batch>) -> Option<BatchStats> {
             failed_request_count: counted(*failed),
             pending_request_count: None,
         }),
-        _ => job.asked.requests.map(|requests| BatchStats {
-            request_count: requests.to_string(),
-            pending_request_count: counted(requests),
-            ..BatchStats::default()
+        outcome => job.asked.requests.map(|requests| {
+            let answered = outcome.and_then(|_| job.asked.partial()).unwrap_or(0);
+            BatchStats {
+                request_count: requests.to_string(),
+                successful_request_count: counted(answered),
+                pending_request_count: counted(requests.saturating_sub(answered)),
+                ..BatchStats::default()
+            }
         }),
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::dev::gemini::{Seconds, job::Failure};
+use crate::dev::gemini::{Quota, Seconds, job::Failure};
 
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -54,17 +54,27 @@ impl Problem {
         )
     }
 
-    pub(super) fn throttled(wait: Option<Seconds>) -> Self {
-        let info = |Seconds(wait)| {
+    /// As Google answers for what is not there.
+    pub(super) fn entity_not_found() -> Self {
+        Self::not_found("Requested entity was not found.")
+    }
+
+    pub(super) fn no_permission_for(file: &str) -> Self {
+        Self::forbidden(format!("You do not have permission to access the file {file} or it may not exist."))
+    }
+
+    pub(super) fn throttled(wait: Option<Seconds>, quota: Option<Quota>) -> Self {
+        let wait = wait.map(|Seconds(wait)| {
             let delay = format!("{}s", wait.as_secs_f64());
-            json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}])
-        };
+            json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
+        });
+        let details: Vec<Value> = quota.map(quota_failure).into_iter().chain(wait).collect();
         let problem = Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "RESOURCE_EXHAUSTED",
             "You exceeded your current quota, please check your plan and billing details.",
         );
-        Self { details: wait.map(info), ..problem }
+        Self { details: (!details.is_empty()).then(|| details.into()), ..problem }
     }
 
     pub(super) fn no_key() -> Self {
@@ -72,6 +82,26 @@ impl Problem {
             "Method doesn't allow unregistered callers. Please use an API key: the simulator takes any.",
         )
     }
+}
+
+/// Which quota is used up. Its id alone says for how long.
+fn quota_failure(quota: Quota) -> Value {
+    let (metric, id) = match quota {
+        Quota::Minute => {
+            ("generate_requests_per_model", "GenerateRequestsPerMinutePerProjectPerModel-FreeTier")
+        }
+        Quota::Day => {
+            ("generate_requests_per_model_per_day", "GenerateRequestsPerDayPerProjectPerModel-FreeTier")
+        }
+    };
+    json!({
+        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+        "violations": [{
+            "quotaMetric": format!("generativelanguage.googleapis.com/{metric}"),
+            "quotaId": id,
+            "quotaValue": "20",
+        }],
+    })
 }
 
 /// Anything that is our own trouble: the log has it, the client does not.

@@ -6,18 +6,22 @@ use axum::{
     Json,
     body::Bytes,
     extract::{Path, State, rejection::BytesRejection},
+    http::Uri,
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Problem, Shared, check_uris, read_json, see_through};
-use crate::dev::gemini::{
-    Simulator,
-    job::{Job, WebhookConfig},
-    random_id,
-    video::{Outcome, Video},
-    wish::Wish,
+use crate::{
+    clock::Clock,
+    dev::gemini::{
+        Simulator,
+        job::{Job, WebhookConfig},
+        random_id,
+        video::{Outcome, Video},
+        wish::Wish,
+    },
 };
 
 const RESPONSE: &str = "type.googleapis.com/google.ai.generativelanguage.v1beta.PredictLongRunningResponse";
@@ -58,12 +62,13 @@ pub(super) async fn create(
     };
     let wish = Wish::read_for(&instance.prompt, &[])?;
     let samples = wish.samples.or(request.parameters.sample_count).unwrap_or(1);
-    if !(1..=MOST_SAMPLES).contains(&samples) {
+    let fewest = if wish.samples.is_some() { 0 } else { 1 };
+    if !(fewest..=MOST_SAMPLES).contains(&samples) {
         return Err(Problem::invalid(format!("sampleCount must be between 1 and {MOST_SAMPLES}.")));
     }
     let asked = Video { model, samples, wish };
     see_through(async move {
-        let job = Job::new(random_id(12), asked, request.webhook_config);
+        let job = Job::new(random_id(12), asked, request.webhook_config, simulator.clock.now());
         let name = job.name();
         simulator.videos.jobs.create(job).await?;
         Ok(Json(json!({"name": name})).into_response())
@@ -74,6 +79,7 @@ pub(super) async fn create(
 pub(super) async fn read(
     State(simulator): Shared,
     Path((version, model, id)): Path<(String, String, String)>,
+    uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     tokio::time::sleep(simulator.answer_delay).await;
     let job = simulator.videos.jobs.get(&id).await;
@@ -81,13 +87,15 @@ pub(super) async fn read(
     let job =
         job.ok_or_else(|| Problem::not_found(format!("models/{model}/operations/{id} was not found.")))?;
     let name = job.name();
+    let hidden = simulator.hides_output(&job, uri.path());
     Ok(Json(match job.outcome() {
         None => json!({"name": name}),
         Some(Outcome::Failed(failure)) => json!({"name": name, "done": true, "error": failure}),
         Some(Outcome::Generated { samples, filtered }) => {
             let base = &simulator.base_url;
             let uri = |sample| format!("{base}/{version}/files/{}:download?alt=media", job.file(sample));
-            let response = response((0..*samples).map(uri), *filtered);
+            let (samples, filtered) = if hidden { (0, 0) } else { (*samples, *filtered) };
+            let response = response((0..samples).map(uri), filtered);
             json!({
                 "name": name,
                 "done": true,

@@ -1,4 +1,5 @@
-//! `webhooks`: the management of registered webhooks. Unlike the rest of the API it speaks snake_case.
+//! `webhooks`: the management of registered webhooks. Unlike the rest of the API it speaks snake_case and refuses
+//! camelCase, as the real service does.
 
 use axum::{
     Json,
@@ -7,27 +8,28 @@ use axum::{
     http::Uri,
 };
 use reqwest::Url;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
 
 use super::{Problem, Shared, parameters, read_json, see_through};
 use crate::{
-    clock::Millis,
+    clock::{Clock, Millis},
     config::is_loopback,
     dev::gemini::{
         rfc3339,
         webhooks::{NewWebhook, Refused, State as WebhookState, Webhook},
     },
-    gemini::catalogue::is_known,
+    gemini::catalogue::{UNCONTESTED, can_be_subscribed},
     secrets::Secret,
 };
 
 const DEFAULT_PAGE: usize = 50;
 const LARGEST_PAGE: usize = 1000;
 
-/// What a client may write. Other names are refused, so that a camelCase one is noticed.
+/// The fields that a client may write.
+const FIELDS: [&str; 4] = ["name", "uri", "subscribed_events", "state"];
+
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Written {
     name: Option<String>,
     uri: Option<String>,
@@ -35,6 +37,7 @@ struct Written {
     state: Option<String>,
 }
 
+/// A webhook in an answer. No endpoint returns `create_time` or `update_time`, although Google's SDKs have both.
 #[derive(Serialize)]
 struct Shown {
     id: String,
@@ -43,8 +46,6 @@ struct Shown {
     uri: String,
     subscribed_events: Vec<String>,
     state: WebhookState,
-    create_time: String,
-    update_time: String,
     signing_secrets: Vec<ShownSecret>,
     #[serde(skip_serializing_if = "Option::is_none")]
     new_signing_secret: Option<String>,
@@ -57,17 +58,15 @@ struct ShownSecret {
     expire_time: Option<String>,
 }
 
-fn show(webhook: &Webhook, new_secret: Option<&Secret>) -> Result<Json<Value>, Problem> {
+fn show(webhook: &Webhook, new_secret: Option<&Secret>, now: Millis) -> Result<Json<Value>, Problem> {
     Ok(Json(serde_json::to_value(Shown {
         id: webhook.id.clone(),
         name: webhook.name.clone(),
         uri: webhook.uri.clone(),
         subscribed_events: webhook.subscribed_events.clone(),
         state: webhook.state,
-        create_time: rfc3339(webhook.created),
-        update_time: rfc3339(webhook.updated),
         signing_secrets: webhook
-            .current()
+            .current(now)
             .map(|secret| ShownSecret {
                 truncated_secret: secret.truncated(),
                 expire_time: secret.expires.map(rfc3339),
@@ -81,7 +80,7 @@ pub(super) async fn create(
     State(simulator): Shared,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let written: Written = read_json(body)?;
+    let written: Written = read_fields(body, &FIELDS)?;
     if written.state.is_some() {
         return Err(Problem::invalid("state is output only when a webhook is created."));
     }
@@ -92,7 +91,7 @@ pub(super) async fn create(
     };
     see_through(async move {
         let (webhook, secret) = simulator.webhooks.create(new).await?;
-        show(&webhook, Some(&secret))
+        show(&webhook, Some(&secret), simulator.clock.now())
     })
     .await
 }
@@ -101,7 +100,7 @@ pub(super) async fn read(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    show(&simulator.webhooks.get(&id).ok_or_else(|| missing(&id))?, None)
+    show(&simulator.webhooks.get(&id).ok_or_else(|| missing(&id))?, None, simulator.clock.now())
 }
 
 pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Json<Value>, Problem> {
@@ -124,60 +123,42 @@ pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Json<Valu
     if !found.is_empty() {
         let shown: Vec<Value> = found
             .iter()
-            .map(|webhook| show(webhook, None).map(|Json(shown)| shown))
+            .map(|webhook| show(webhook, None, simulator.clock.now()).map(|Json(shown)| shown))
             .collect::<Result<_, _>>()?;
         answer = json!({ "webhooks": shown });
     }
     if let (Some(last), Some(answer)) = (found.last().filter(|_| more), answer.as_object_mut()) {
-        answer.insert("next_page_token".into(), format!("{}-{}", last.created, last.id).into());
+        answer.insert("next_page_token".into(), page_token(last).into());
     }
     Ok(Json(answer))
 }
 
-/// The place of the last webhook of a page.
+/// The token of the page after this webhook. Real tokens hold control characters, so a client has to escape them
+/// both in JSON and in a URL; this one does, too.
+fn page_token(last: &Webhook) -> String {
+    format!("\n\u{1}{}\u{10}{}", last.created, last.id)
+}
+
 fn read_token(token: &str) -> Option<(Millis, String)> {
-    let (created, id) = token.split_once('-')?;
+    let (created, id) = token.strip_prefix("\n\u{1}")?.split_once('\u{10}')?;
     Some((created.parse().ok()?, id.to_owned()))
 }
 
-/// Changes what the mask names or, without one, what the body holds.
+/// Applies the fields of the body. `update_mask` and other query parameters are ignored.
 pub(super) async fn update(
     State(simulator): Shared,
     Path((_, id)): Path<(String, String)>,
-    uri: Uri,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let written: Written = read_json(body)?;
-    let mask = parameters(&uri).remove("update_mask");
-    let mask: Vec<&str> = match &mask {
-        Some(mask) => mask.split(',').map(str::trim).filter(|field| !field.is_empty()).collect(),
-        None => [
-            ("name", written.name.is_some()),
-            ("uri", written.uri.is_some()),
-            ("subscribed_events", written.subscribed_events.is_some()),
-            ("state", written.state.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(field, given)| given.then_some(field))
-        .collect(),
-    };
-    let (mut name, mut address, mut events, mut state) = (None, None, None, None);
-    for field in mask {
-        match field {
-            "name" => name = Some(written.name.clone()),
-            "uri" => address = Some(checked_uri(written.uri.clone())?),
-            "subscribed_events" => events = Some(checked_events(written.subscribed_events.clone())?),
-            "state" => state = Some(checked_state(written.state.as_deref())?),
-            other => {
-                return Err(Problem::invalid(format!("update_mask names {other}, which cannot be updated.")));
-            }
-        }
-    }
+    let Written { name, uri, subscribed_events, state } = read_fields(body, &FIELDS)?;
+    let uri = uri.map(|uri| checked_uri(Some(uri))).transpose()?;
+    let events = subscribed_events.map(|events| checked_events(Some(events))).transpose()?;
+    let state = state.as_deref().map(checked_state).transpose()?;
     see_through(async move {
         let change = |webhook: &mut Webhook| {
-            webhook.name = name.unwrap_or(webhook.name.take());
+            webhook.name = name.or(webhook.name.take());
             webhook.state = state.unwrap_or(webhook.state);
-            if let Some(uri) = address {
+            if let Some(uri) = uri {
                 webhook.uri = uri;
             }
             if let Some(events) = events {
@@ -185,7 +166,7 @@ pub(super) async fn update(
             }
         };
         let changed = simulator.webhooks.change(&id, change).await;
-        show(&changed.map_err(|refused| problem(refused, &id))?, None)
+        show(&changed.map_err(|refused| problem(refused, &id))?, None, simulator.clock.now())
     })
     .await
 }
@@ -234,6 +215,10 @@ async fn ping(State(simulator): Shared, id: String) -> Result<Json<Value>, Probl
     .await
 }
 
+/// The two values of `revocation_behavior`. The guide's upper-case spelling is refused.
+const AFTER_24_HOURS: &str = "revoke_previous_secrets_after_h24";
+const IMMEDIATELY: &str = "revoke_previous_secrets_immediately";
+
 #[derive(Default, Deserialize)]
 struct Rotation {
     revocation_behavior: Option<String>,
@@ -246,13 +231,17 @@ async fn rotate(
 ) -> Result<Json<Value>, Problem> {
     let rotation: Rotation = match body {
         Ok(body) if body.trim_ascii().is_empty() => Rotation::default(),
-        body => read_json(body)?,
+        body => read_fields(body, &["revocation_behavior"])?,
     };
-    let behavior = rotation.revocation_behavior.map(|text| text.to_ascii_lowercase());
-    let at_once = match behavior.as_deref() {
-        None | Some("revoke_previous_secrets_after_h24") => false,
-        Some("revoke_previous_secrets_immediately") => true,
-        Some(other) => return Err(Problem::invalid(format!("revocation_behavior cannot be {other}."))),
+    let at_once = match rotation.revocation_behavior.as_deref() {
+        None | Some(AFTER_24_HOURS) => false,
+        Some(IMMEDIATELY) => true,
+        Some(other) => {
+            return Err(Problem::invalid(format!(
+                "Invalid value {other:?} for 'revocation_behavior'. Supported values are: {AFTER_24_HOURS}, \
+                 {IMMEDIATELY}."
+            )));
+        }
     };
     see_through(async move {
         let secret = simulator.webhooks.rotate(&id, at_once).await;
@@ -260,6 +249,35 @@ async fn rotate(
         Ok(Json(json!({"secret": secret.expose()})))
     })
     .await
+}
+
+/// Reads a body that may have these fields only. The message is the one of the real service.
+fn read_fields<T: DeserializeOwned>(
+    body: Result<Bytes, BytesRejection>,
+    known: &[&str],
+) -> Result<T, Problem> {
+    let fields: Map<String, Value> = read_json(body)?;
+    if let Some(unknown) = fields.keys().find(|name| !known.contains(&name.as_str())) {
+        let meant = snake_case(unknown);
+        let hint = match known.contains(&meant.as_str()) {
+            true => format!(" Did you mean '{meant}'?"),
+            false => String::new(),
+        };
+        return Err(Problem::invalid(format!("Unknown parameter '{unknown}'.{hint}")));
+    }
+    serde_json::from_value(fields.into())
+        .map_err(|error| Problem::invalid(format!("Invalid JSON payload received. {error}")))
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 2);
+    for char in name.chars() {
+        if char.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(char.to_ascii_lowercase());
+    }
+    snake
 }
 
 /// The real service wants https; on this machine there is seldom a certificate.
@@ -277,17 +295,20 @@ fn checked_events(events: Option<Vec<String>>) -> Result<Vec<String>, Problem> {
     if events.is_empty() {
         return Err(Problem::invalid("subscribed_events must hold at least one event."));
     }
-    if let Some(unknown) = events.iter().find(|event| !is_known(event)) {
-        return Err(Problem::invalid(format!("subscribed_events holds {unknown:?}, which is no event.")));
+    if let Some(unknown) = events.iter().find(|event| !can_be_subscribed(event)) {
+        return Err(Problem::invalid(format!(
+            "Invalid value {unknown:?} in 'subscribed_events'. Supported values are: {}.",
+            UNCONTESTED.join(", ")
+        )));
     }
     events.dedup();
     Ok(events)
 }
 
-fn checked_state(state: Option<&str>) -> Result<WebhookState, Problem> {
+fn checked_state(state: &str) -> Result<WebhookState, Problem> {
     match state {
-        Some("enabled") => Ok(WebhookState::Enabled),
-        Some("disabled") => Ok(WebhookState::Disabled),
+        "enabled" => Ok(WebhookState::Enabled),
+        "disabled" => Ok(WebhookState::Disabled),
         _ => Err(Problem::invalid("state can be set to enabled or disabled.")),
     }
 }

@@ -93,7 +93,11 @@ async fn a_file_batch_writes_a_file_that_can_be_downloaded() {
     }
     let (status, answer) = running.call("GET", &format!("/v1/{input}:download?alt=media"), None).await;
     assert_eq!((status, &answer["error"]["status"]), (400, &json!("INVALID_ARGUMENT")));
-    for gone in [&output, &name] {
+    let (status, answer) = running.call("DELETE", &format!("/v1/{output}"), None).await;
+    let message = "* File ID (name) must be at most 40 characters";
+    assert_eq!((status, &answer["error"]["message"]), (400, &json!(message)), "as for a real output");
+    assert_eq!(running.get(&format!("/v1/{output}")).await["name"], output.as_str());
+    for gone in [&input, &name] {
         assert_eq!(running.call("DELETE", &format!("/v1/{gone}"), None).await, (200, json!({})));
         let (status, answer) = running.call("GET", &format!("/v1/{gone}"), None).await;
         assert_eq!((status, &answer["error"]["status"]), (404, &json!("NOT_FOUND")));

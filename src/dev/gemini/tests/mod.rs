@@ -5,6 +5,7 @@ mod downloads;
 mod embeddings;
 mod events;
 mod interactions;
+mod odd_answers;
 mod videos;
 mod webhooks;
 

@@ -77,12 +77,21 @@ async fn a_secret_is_told_once_and_rotates_with_or_without_grace() {
     let both = format!("{} {}", signed_by(&second, &ping), signed_by(&first, &ping));
     assert_eq!(ping.header("webhook-signature"), both);
 
-    let (_, told) = rotate(json!({"revocation_behavior": "REVOKE_PREVIOUS_SECRETS_IMMEDIATELY"})).await;
+    let (_, told) = rotate(json!({"revocation_behavior": "revoke_previous_secrets_immediately"})).await;
     running.call("POST", &format!("{path}:ping"), Some(json!({}))).await;
     let ping = own.next().await;
     assert_eq!(ping.header("webhook-signature"), signed_by(told["secret"].as_str().unwrap(), &ping));
-    let (status, _) = rotate(json!({"revocation_behavior": "whenever"})).await;
-    assert_eq!(status, 400);
+    for refused in [
+        json!({"revocation_behavior": "whenever"}),
+        json!({"revocation_behavior": "REVOKE_PREVIOUS_SECRETS_IMMEDIATELY"}),
+        json!({"revocationBehavior": "revoke_previous_secrets_immediately"}),
+    ] {
+        let (status, answer) = rotate(refused.clone()).await;
+        assert_eq!(status, 400, "{refused}: {answer}");
+    }
+    let (status, answer) = rotate(json!({"revocation_behavior": "REVOKE_PREVIOUS_SECRETS_AFTER_H24"})).await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(status == 400 && message.contains("revoke_previous_secrets_after_h24"), "{message}");
 }
 
 #[tokio::test]
@@ -93,31 +102,38 @@ async fn webhooks_are_listed_changed_and_deleted_as_the_sdks_ask_for_it() {
     let first = running.get("/v1/webhooks?page_size=1&page_token=").await;
     assert_eq!(first["webhooks"][0]["id"], "builtin");
     let token = first["next_page_token"].as_str().unwrap();
-    let second = running.get(&format!("/v1/webhooks?page_size=1&page_token={token}")).await;
+    assert!(token.contains(char::is_control), "real tokens hold control characters: {token:?}");
+    let query =
+        reqwest::Url::parse_with_params("http://any/v1/webhooks?page_size=1", [("page_token", token)]);
+    let query = query.unwrap();
+    let second = running.get(&format!("/v1/webhooks?{}", query.query().unwrap())).await;
     assert_eq!(second["webhooks"][0]["id"], json!(id));
     assert!(second.get("next_page_token").is_none());
 
     let path = format!("/v1/webhooks/{id}");
     let all = json!({"name": "x", "state": "disabled", "uri": "https://example.com/h2"});
-    let (_, masked) = running.call("PATCH", &format!("{path}?update_mask=state%2Cname"), Some(all)).await;
+    let (_, changed) = running.call("PATCH", &format!("{path}?update_mask=state"), Some(all)).await;
     assert_eq!(
-        (&masked["name"], &masked["state"], &masked["uri"]),
-        (&json!("x"), &json!("disabled"), &json!("https://example.com/hook"))
+        (&changed["name"], &changed["state"], &changed["uri"]),
+        (&json!("x"), &json!("disabled"), &json!("https://example.com/h2")),
+        "the mask is ignored"
     );
-    let events = json!({"subscribed_events": ["batch.cancelled"]});
-    let (_, unmasked) = running.call("PATCH", &path, Some(events.clone())).await;
+    let events = json!({"subscribed_events": ["batch.expired"]});
+    let (_, changed) = running.call("PATCH", &path, Some(events.clone())).await;
     assert_eq!(
-        (&unmasked["subscribed_events"], &unmasked["name"]),
+        (&changed["subscribed_events"], &changed["name"]),
         (&events["subscribed_events"], &json!("x"))
     );
+    for time in ["create_time", "update_time"] {
+        assert!(changed.get(time).is_none() && first["webhooks"][0].get(time).is_none(), "{changed}");
+    }
 
     for (method, path, body, status) in [
         ("GET", "/v1/webhooks/nope", None, 404),
         ("POST", "/v1/webhooks/nope:ping", None, 404),
         ("DELETE", "/v1/webhooks/builtin", None, 400),
         ("PATCH", &path, Some(json!({"state": "disabled_due_to_failed_deliveries"})), 400),
-        ("PATCH", &format!("{path}?update_mask=id"), Some(json!({})), 400),
-        ("PATCH", &format!("{path}?update_mask=uri"), Some(json!({})), 400),
+        ("PATCH", &path, Some(json!({"id": "x"})), 400),
         (
             "POST",
             "/v1/webhooks",
@@ -138,4 +154,38 @@ async fn webhooks_are_listed_changed_and_deleted_as_the_sdks_ask_for_it() {
     }
     assert_eq!(running.call("DELETE", &path, None).await, (200, json!({})));
     assert_eq!(running.call("GET", &path, None).await.0, 404);
+}
+
+/// The message lists what the API takes, so that a program that was written from the guide finds its mistake.
+#[tokio::test]
+async fn a_refused_name_is_answered_with_the_names_that_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), "http://127.0.0.1:9/", quick()).await;
+    let seven = "batch.succeeded, batch.failed, batch.expired, interaction.completed, interaction.failed, \
+                 interaction.requires_action, video.generated";
+    for (body, why) in [
+        (json!({"uri": "https://a.b/", "subscribed_events": ["batch.cancelled"]}), seven),
+        (json!({"uri": "https://a.b/", "subscribed_events": ["interaction.cancelled"]}), seven),
+        (json!({"uri": "https://a.b/", "subscribed_events": ["video.failed"]}), seven),
+        (
+            json!({"uri": "https://a.b/", "subscribedEvents": ["batch.failed"]}),
+            "Unknown parameter 'subscribedEvents'. Did you mean 'subscribed_events'?",
+        ),
+        (json!({"uri": "https://a.b/", "colour": "red"}), "Unknown parameter 'colour'."),
+    ] {
+        let (status, answer) = running.call("POST", "/v1/webhooks", Some(body)).await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(status == 400 && message.contains(why), "{message}");
+    }
+    let listed = running.get("/v1/webhooks").await;
+    assert_eq!(listed["webhooks"].as_array().unwrap().len(), 1, "nothing was made");
+    assert_eq!(listed["webhooks"][0]["subscribed_events"].as_array().unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn a_ping_of_an_address_where_nobody_answers_is_a_success_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), "http://127.0.0.1:9/", quick()).await;
+    let (id, _) = register(&running, "http://127.0.0.1:9/nobody", &["batch.failed"]).await;
+    assert_eq!(running.call("POST", &format!("/v1/webhooks/{id}:ping"), None).await, (200, json!({})));
 }

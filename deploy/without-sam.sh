@@ -6,8 +6,7 @@
 #
 # ARCHITECTURE=x86_64 for that processor, RETENTION_DAYS for the logs, EVENT_BUS for another bus, or none. For dynamic
 # webhooks DYNAMIC_WEBHOOKS=true, with JWT_AUDIENCE for tokens and BINDING_KEY_SECRET, the ARN of a secret, for binding.
-# RECONCILE_BATCHES=true or false says whether all batches of the project are this application's; by default they are,
-# unless webhooks are dynamic. RECORD_FIRST=n keeps the first n deliveries.
+# RECORD_FIRST=n keeps the first n deliveries. RECONCILE_BATCHES, MISSING_JOB_HOURS and WEBHOOK_URL as in the README.
 #
 # POSIX sh, without arrays and without `local`, so that it runs in any shell, also in the bash 3.2 of macOS. A function
 # with variables of its own has a body in parentheses: a subshell.
@@ -28,7 +27,6 @@ partition=${caller#arn:}
 partition=${partition%%:*}
 bucket=$name-results-$account-$region
 case $dynamic in true) reconcile=false ;; *) reconcile=true ;; esac
-reconcile=${RECONCILE_BATCHES:-$reconcile}
 
 said() { printf '%-9s %s\n' "$1" "$2"; }
 quietly() { "$@" >/dev/null; }
@@ -174,7 +172,8 @@ permit "$name-receiver" public-invoke --action lambda:InvokeFunction --principal
 url=$(aws lambda get-function-url-config --function-name "$name-receiver" --query FunctionUrl --output text)
 
 archiver=$shared,JOBS_TABLE=$name-jobs,BUCKET=$bucket,GEMINI_API_KEY_SECRET_ID=$api_key,EVENT_BUS=$bus
-deploy_function archiver 512 900 "$archiver,RECONCILE_BATCHES=$reconcile,WEBHOOK_URL=$url"
+archiver=$archiver,RECONCILE_BATCHES=${RECONCILE_BATCHES:-auto},MISSING_JOB_HOURS=${MISSING_JOB_HOURS:-48}
+deploy_function archiver 512 900 "$archiver,WEBHOOK_URL=${WEBHOOK_URL:-$url}"
 
 mapping=$(aws lambda list-event-source-mappings --function-name "$name-archiver" --event-source-arn "$stream" \
   --query 'EventSourceMappings[0].UUID' --output text)

@@ -33,7 +33,7 @@ pub const DETAIL_TYPE: &str = "Gemini job ended";
 const LONGEST_DETAIL: usize = 200 * 1024;
 
 /// What of a job's row is told.
-const TOLD: [&str; 11] = [
+const TOLD: [&str; 12] = [
     attr::KIND,
     attr::STATE,
     attr::MODEL,
@@ -45,6 +45,7 @@ const TOLD: [&str; 11] = [
     attr::TEXT,
     attr::TEXT_CUT,
     attr::LEFT,
+    attr::REPLACES,
 ];
 
 /// What gives way where all of it would be too long. Metadata is last: rules route by it.
@@ -196,6 +197,16 @@ mod tests {
             })
         );
         assert_eq!(told.time, 1_769_083_200_000);
+    }
+
+    #[test]
+    fn an_end_that_replaces_a_gone_one_has_an_id_of_its_own_and_says_so() {
+        let gone = Announcement::of(&job(&[]), "gone").detail;
+        let replacement = Announcement::of(&job(&[("replaces", json!("msg_1"))]), "archived").detail;
+        assert_ne!(gone["id"], replacement["id"]);
+        assert_eq!((&replacement["replaces"], gone.get("replaces")), (&json!("msg_1"), None));
+        let other = Announcement::of(&job(&[("replaces", json!("msg_0"))]), "archived").detail;
+        assert_ne!(replacement["id"], other["id"]);
     }
 
     #[test]

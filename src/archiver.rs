@@ -1,6 +1,9 @@
 //! The archiver: records of the table's stream and the two schedules, each handed to the code that does it.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_lambda_events::dynamodb::{Event as StreamEvent, EventRecord};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -13,10 +16,10 @@ use crate::{
     archive::{Archive, Bucket, FirstDeliveries},
     aws,
     clock::{Millis, SharedClock, SystemClock},
-    config::{ArchiverSettings, environment},
+    config::{ArchiverSettings, ReconcileBatches, environment},
     gemini::Gemini,
     ledger::{Ledger, schema::attr},
-    reconcile::{Plan, Reconciled, Reconciler},
+    reconcile::{Batches, Plan, Reconciled, Reconciler},
     secrets::{Secret, SecretStore},
     sweeper::sweep,
     webhook::binding::BindingKey,
@@ -45,15 +48,18 @@ pub struct Archiver {
     worker: Worker,
     /// What is looked for on schedule, but for the times.
     plan: Plan,
-    reconcile_batches: bool,
+    reconcile_batches: ReconcileBatches,
+    /// Where the next reconciliation goes on in the list of batches, where the last one ran out of time.
+    next_page: Mutex<Option<String>>,
 }
 
 /// Serves the function until Lambda ends it.
 pub async fn run() -> Result<(), Error> {
     let settings = ArchiverSettings::read(&environment)?;
     let sdk = aws::config(aws::archiver_timeouts()).await;
+    let tables = sdk.to_builder().timeout_config(aws::ledger_timeouts()).build();
     let clients = Clients {
-        dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
+        dynamodb: aws_sdk_dynamodb::Client::new(&tables),
         eventbridge: aws_sdk_eventbridge::Client::new(&sdk),
         s3: aws_sdk_s3::Client::new(&sdk),
         secrets: aws_sdk_secretsmanager::Client::new(&sdk),
@@ -79,12 +85,18 @@ impl Archiver {
         settings: ArchiverSettings,
         clients: Clients,
         clock: SharedClock,
-        pace: Pace,
+        mut pace: Pace,
     ) -> Result<Self, Error> {
-        let binding = settings
-            .binding
-            .map(|source| SecretStore::new(source, clients.secrets.clone(), BindingKey::parse));
-        let key = SecretStore::new(settings.api_key, clients.secrets, |text| Ok(Secret::new(text)));
+        if let Some(hours) = settings.missing_job_hours {
+            pace.missing = Duration::from_secs(u64::from(hours) * 3600);
+        }
+        let bound = settings.binding.is_some();
+        let binding = settings.binding.map(|source| {
+            SecretStore::new(source, clients.secrets.clone(), BindingKey::parse)
+                .with_clock(Arc::clone(&clock))
+        });
+        let key = SecretStore::new(settings.api_key, clients.secrets, |text| Ok(Secret::new(text)))
+            .with_clock(Arc::clone(&clock));
         let gemini = Gemini::new(settings.gemini_base_url, key, settings.max_inline_bytes)?;
         let bucket = Bucket::new(clients.s3, settings.bucket);
         let (deliveries, jobs) = (settings.deliveries_table, settings.jobs_table);
@@ -93,12 +105,15 @@ impl Archiver {
         let first = FirstDeliveries::new(settings.record_first);
         let archive = Archive { gemini, bucket, binding, first };
         let plan = Plan {
-            webhook_url: settings.webhook_url,
+            webhook_url: settings.webhook_url.clone(),
             reenable: settings.reenable_webhook,
+            bound,
             ..Plan::default()
         };
-        let worker = Worker { ledger, archive, announcer, clock, pace };
-        Ok(Self { worker, plan, reconcile_batches: settings.reconcile_batches })
+        let webhook_url = settings.webhook_url;
+        let worker = Worker { ledger, archive, announcer, clock, pace, webhook_url };
+        let (reconcile_batches, next_page) = (settings.reconcile_batches, Mutex::default());
+        Ok(Self { worker, plan, reconcile_batches, next_page })
     }
 
     pub fn worker(&self) -> &Worker {
@@ -124,24 +139,39 @@ impl Archiver {
 
     async fn reconcile(&self, end: Millis) -> Reconciled {
         let Worker { ledger, archive, clock, .. } = &self.worker;
-        let now = clock.now();
-        let batches = self.reconcile_batches.then(|| Plan::scheduled(now));
-        let plan = Plan { batches, end: end - LAST_LOOK, ..self.plan.clone() };
-        Reconciler { gemini: &archive.gemini, ledger, clock, plan }.run().await
+        let window =
+            Batches { only_ours: false, page: self.next_page().take(), ..Batches::scheduled(clock.now()) };
+        let batches = match self.reconcile_batches {
+            ReconcileBatches::Auto => Some(Batches { only_ours: true, ..window }),
+            ReconcileBatches::Always => Some(window),
+            ReconcileBatches::Never => None,
+        };
+        let plan = Plan { batches, end: end.saturating_sub(LAST_LOOK), ..self.plan.clone() };
+        let found = Reconciler { gemini: &archive.gemini, ledger, clock, plan }.run().await;
+        self.next_page().clone_from(&found.next_page);
+        found
     }
 
+    fn next_page(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.next_page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One record after the other. The first error is returned after all of them: one row's trouble is its own.
     async fn stream(&self, event: StreamEvent, end: Millis) -> Result<Value, Error> {
-        let mut worked = 0;
+        let (mut worked, mut failed) = (0, None);
         for record in &event.records {
             match key_of(record) {
-                Some(key) => {
-                    self.worker.work(key, end).await?;
-                    worked += 1;
-                }
+                Some(key) => match self.worker.work(key, end).await {
+                    Ok(_) => worked += 1,
+                    Err(error) => {
+                        tracing::error!(webhook_id = key, %error, "not worked");
+                        failed.get_or_insert(error);
+                    }
+                },
                 None => tracing::warn!(record = record.event_id, "a stream record without a delivery's key"),
             }
         }
-        Ok(json!({"records": worked}))
+        failed.map_or_else(|| Ok(json!({"records": worked})), |error| Err(error.into()))
     }
 }
 

@@ -27,6 +27,15 @@ pub fn archiver_timeouts() -> TimeoutConfig {
         .build()
 }
 
+/// For the tables: a write at the end of an invocation must be done, or known not to be, before Lambda ends it.
+pub fn ledger_timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(Duration::from_millis(2500))
+        .operation_timeout(Duration::from_secs(6))
+        .build()
+}
+
 /// The whole chain of an error in one line: the SDK's outermost text is only "service error".
 pub fn explain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -51,13 +51,24 @@ pub struct ArchiverSettings {
     pub binding: Option<SecretSource>,
     /// Where ends are announced; nowhere without one.
     pub event_bus: Option<String>,
-    /// Whether batches are listed on schedule: only where a static webhook makes the project's jobs ours.
-    pub reconcile_batches: bool,
+    /// Whether batches are listed on schedule.
+    pub reconcile_batches: ReconcileBatches,
     /// Whether a webhook that Gemini switched off is switched on again, and which one is ours.
     pub reenable_webhook: bool,
     pub webhook_url: Option<String>,
     /// How many of the first deliveries are kept as they came.
     pub record_first: u32,
+    /// How long a job of ours that the API does not know is looked for. None: the default of 48 hours.
+    pub missing_job_hours: Option<u32>,
+}
+
+/// Whether ended batches are listed on schedule and entered where their event never came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReconcileBatches {
+    /// Where a static webhook of the key's project has our address: it makes the project's jobs ours.
+    Auto,
+    Always,
+    Never,
 }
 
 /// Where Google's public keys are, and whom a token must be meant for.
@@ -125,10 +136,11 @@ impl ArchiverSettings {
             binding: read.binding(),
             event_bus: Some(read.get("EVENT_BUS").unwrap_or_else(|| "default".to_owned()))
                 .filter(|bus| bus != "none"),
-            reconcile_batches: read.switch("RECONCILE_BATCHES"),
+            reconcile_batches: read.reconcile_batches(),
             reenable_webhook: read.switch("REENABLE_WEBHOOK"),
             webhook_url: read.get("WEBHOOK_URL"),
             record_first: read.record_first(),
+            missing_job_hours: read.missing_job_hours(),
         };
         read.finish(settings)
     }
@@ -180,6 +192,25 @@ impl Reader<'_> {
 
     fn record_first(&mut self) -> u32 {
         self.number("RECORD_FIRST", 0, 0..=MOST_RECORDED)
+    }
+
+    /// At most six days: a row as a whole is given up after seven.
+    fn missing_job_hours(&mut self) -> Option<u32> {
+        self.get("MISSING_JOB_HOURS")?;
+        Some(self.number("MISSING_JOB_HOURS", 48, 1..=144))
+    }
+
+    fn reconcile_batches(&mut self) -> ReconcileBatches {
+        let name = "RECONCILE_BATCHES";
+        match self.get(name).as_deref() {
+            None | Some("auto") => ReconcileBatches::Auto,
+            Some("true") => ReconcileBatches::Always,
+            Some("false") => ReconcileBatches::Never,
+            Some(text) => {
+                self.problems.push(format!("{name} must be auto, true or false, not {text:?}"));
+                ReconcileBatches::Never
+            }
+        }
     }
 
     /// Off unless it is switched on.

@@ -15,6 +15,7 @@
 pub mod announce;
 pub mod archive;
 pub mod archiver;
+pub mod attempt;
 pub mod aws;
 pub mod clock;
 pub mod config;
@@ -30,6 +31,7 @@ pub mod metrics;
 pub mod permissions;
 pub mod receiver;
 pub mod reconcile;
+pub mod retry;
 pub mod secrets;
 mod seen;
 pub mod sweeper;

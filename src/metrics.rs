@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::{Clock, Millis, SystemClock},
-    ledger::{Outcome, Put},
+    ledger::{Outcome, Put, TroubleKind},
     webhook::Refusal,
 };
 
@@ -32,9 +32,19 @@ pub const TROUBLE: &str = "Trouble";
 pub const ENDED: &str = "Ended";
 pub const GONE: &str = "Gone";
 pub const FAILED: &str = "Failed";
+/// With the class of the trouble beside it.
 pub const WAITING: &str = "Waiting";
 pub const CONFLICTS: &str = "Conflicts";
+/// Jobs of which some outputs are archived and others are not.
+pub const INCOMPLETE: &str = "Incomplete";
+/// Also among the ended: deliveries under Google's signature for jobs that are not ours.
+pub const FOREIGN: &str = "Foreign";
+/// Also among the waiting: our key does not work, or is of another project.
 pub const KEY_REFUSED: &str = "KeyRefused";
+/// Also among the waiting: the API refuses to read a job (400 or 403).
+pub const REQUEST_REJECTED: &str = "RequestRejected";
+/// Also among the waiting: the API knows no such job (404 or 410).
+pub const JOB_NOT_FOUND: &str = "JobNotFound";
 pub const WEBHOOK_DISABLED: &str = "WebhookDisabled";
 
 /// The heartbeat: its absence is an alarm.
@@ -42,7 +52,7 @@ pub const SWEPT: &str = "Swept";
 pub const DUE: &str = "Due";
 pub const OLDEST_OPEN_SECONDS: &str = "OldestOpenSeconds";
 
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 19] = [
     ACCEPTED,
     DUPLICATES,
     REFUSED,
@@ -53,7 +63,11 @@ pub const ALL: [&str; 15] = [
     FAILED,
     WAITING,
     CONFLICTS,
+    INCOMPLETE,
+    FOREIGN,
     KEY_REFUSED,
+    REQUEST_REJECTED,
+    JOB_NOT_FOUND,
     WEBHOOK_DISABLED,
     SWEPT,
     DUE,
@@ -88,16 +102,20 @@ pub fn trouble() {
 pub fn ended(outcome: Outcome) {
     match outcome {
         Outcome::Gone => write(&[(ENDED, 1), (GONE, 1)], Some(outcome.name())),
+        Outcome::Foreign => write(&[(ENDED, 1), (FOREIGN, 1)], Some(outcome.name())),
         _ => write(&[(ENDED, 1)], Some(outcome.name())),
     }
 }
 
-pub fn announced_late() {
-    write(&[(ENDED, 1)], Some("announced late"));
-}
-
-pub fn waiting() {
-    write(&[(WAITING, 1)], None);
+/// A row is put off. Troubles that a person must see, or that say nothing about this stack, are counted apart.
+pub fn waiting(kind: TroubleKind) {
+    let apart = match kind {
+        TroubleKind::Unauthorized => KEY_REFUSED,
+        TroubleKind::Rejected => REQUEST_REJECTED,
+        TroubleKind::NotFound => JOB_NOT_FOUND,
+        _ => return write(&[(WAITING, 1)], Some(kind.name())),
+    };
+    write(&[(WAITING, 1), (apart, 1)], Some(kind.name()));
 }
 
 pub fn failed() {
@@ -108,15 +126,15 @@ pub fn conflict() {
     write(&[(CONFLICTS, 1)], None);
 }
 
-pub fn key_refused() {
-    write(&[(KEY_REFUSED, 1)], None);
+pub fn incomplete() {
+    write(&[(INCOMPLETE, 1)], None);
 }
 
 pub fn webhook_disabled() {
     write(&[(WEBHOOK_DISABLED, 1)], None);
 }
 
-/// One sweep, done. The age is of the rows that were due; one that waits is due at least once an hour.
+/// One sweep, done. The age is of the rows that were due and do not wait for an absent job.
 pub fn swept(due: u64, oldest_received_at: Option<Millis>, now: Millis) {
     let age = oldest_received_at.map_or(0, |received| now.saturating_sub(received) / 1000);
     let age = u64::try_from(age).unwrap_or(0);

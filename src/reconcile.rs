@@ -1,11 +1,13 @@
 //! Reconciling: jobs that ended without an event are entered as if it had come, and a webhook that Gemini switched
 //! off is noticed. It puts rows and nothing more: the archiver works them like any other.
+//!
+//! Trouble of one job is its own: it is reported, that job is put off, and the others are looked at.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     clock::{Millis, SharedClock},
@@ -21,12 +23,18 @@ const HOUR: Millis = 3_600_000;
 /// On schedule, jobs that ended in this window before now: the push has had its time, and the files are still there.
 const SCHEDULED: (Millis, Millis) = (47 * HOUR, HOUR);
 
+/// A batch ends at most this long after it was made: it expires after 48 hours (batch guide), and a day more.
+const LONGEST_BATCH: Millis = 72 * HOUR;
+
 /// Rows looked up at once.
 const AT_ONCE: usize = 8;
 
 /// A list is asked for again this often where the trouble is passing.
 const TRIES: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// For one call of the API, begun before the plan's end. The archiver's plan ends a minute before its invocation.
+const CALL: Duration = Duration::from_secs(45);
 
 /// Between two looks at a followed job: doubled from an hour on, and never so long that a video could be gone.
 const LONGEST_LOOK: Millis = 6 * HOUR;
@@ -35,13 +43,34 @@ const SLACK: Millis = 5 * 60_000;
 /// A job may be followed before the API shows it, so that often an absent one counts as open.
 const ABSENT_LOOKS: i64 = 2;
 
+/// Which batches are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Batches {
+    /// They ended between these times.
+    pub from: Millis,
+    pub to: Millis,
+    /// They are listed only where a static webhook of the key's project has our address. Without one, the project's
+    /// batches may be of other applications.
+    pub only_ours: bool,
+    /// The page of the list to begin with, the first where there is none.
+    pub page: Option<String>,
+}
+
+impl Batches {
+    pub fn scheduled(now: Millis) -> Self {
+        Self { from: now - SCHEDULED.0, to: now - SCHEDULED.1, ..Self::default() }
+    }
+}
+
 /// What is to be looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Batches that ended from then to then; none are listed without it.
-    pub batches: Option<(Millis, Millis)>,
+    /// No batches are listed without it.
+    pub batches: Option<Batches>,
     /// The address of our webhook. Without it every webhook of the project counts as ours.
     pub webhook_url: Option<String>,
+    /// Whether a listed batch counts as ours only with a valid binding token: where a binding key is set.
+    pub bound: bool,
     /// Whether a webhook that Gemini switched off is switched on again.
     pub reenable: bool,
     /// Whether a followed job is looked at whatever its turn.
@@ -52,16 +81,10 @@ pub struct Plan {
     pub end: Millis,
 }
 
-impl Plan {
-    pub fn scheduled(now: Millis) -> (Millis, Millis) {
-        (now - SCHEDULED.0, now - SCHEDULED.1)
-    }
-}
-
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reconciled {
-    /// Batches on all pages of the list.
+    /// Batches on the pages that were read.
     pub listed: u64,
     /// Of those, the ones that ended in the window.
     pub ended: u64,
@@ -75,6 +98,9 @@ pub struct Reconciled {
     pub switched_on: Vec<String>,
     /// What could not be done; the next run tries again.
     pub troubles: Vec<String>,
+    /// Where the list of batches goes on, if there was no time for all of it.
+    #[serde(skip)]
+    pub next_page: Option<String>,
 }
 
 pub struct Reconciler<'a> {
@@ -96,12 +122,18 @@ impl Reconciler<'_> {
     /// Each of the three parts goes on where another one fails.
     pub async fn run(&self) -> Reconciled {
         let mut found = Reconciled::default();
-        let batches = self.batches(&mut found).await;
+        let has_webhook = self.webhooks(&mut found).await;
+        let batches = match (&self.plan.batches, &has_webhook) {
+            (Some(batches), Ok(true)) => self.batches(batches, &mut found).await,
+            (Some(batches), _) if !batches.only_ours => self.batches(batches, &mut found).await,
+            _ => Ok(()),
+        };
         let watched = self.watched(&mut found).await;
-        let webhooks = self.webhooks(&mut found).await;
-        for failed in [batches, watched, webhooks].into_iter().filter_map(Result::err) {
-            tracing::error!(reason = "reconcile_failed", why = %failed, "not all was reconciled");
+        for failed in [has_webhook.map(|_| ()), batches, watched].into_iter().filter_map(Result::err) {
             found.troubles.push(failed.to_string());
+        }
+        for why in &found.troubles {
+            tracing::error!(reason = "reconcile_failed", why, "not all was reconciled");
         }
         tracing::info!(
             listed = found.listed,
@@ -114,40 +146,72 @@ impl Reconciler<'_> {
         found
     }
 
-    async fn batches(&self, found: &mut Reconciled) -> Result<(), Failed> {
-        let Some((from, to)) = self.plan.batches else { return Ok(()) };
-        let mut token = None;
+    /// Goes through the list, page by page. A list that has come newest first until now is left where it is so old
+    /// that nothing behind can have ended in the window.
+    async fn batches(&self, batches: &Batches, found: &mut Reconciled) -> Result<(), Failed> {
+        found.next_page.clone_from(&batches.page);
+        let (mut last_created, mut newest_first) = (Millis::MAX, true);
         while self.in_time() {
-            let (page, next) = self.page(token.as_deref()).await?;
+            let (page, next) = match self.page(found.next_page.as_deref()).await {
+                // A page that was remembered from the last run may not be there any more.
+                Err(Trouble::Rejected(_) | Trouble::Absent(_))
+                    if found.next_page == batches.page && batches.page.is_some() =>
+                {
+                    self.page(None).await?
+                }
+                page => page?,
+            };
             found.listed += page.len() as u64;
-            let ended = page
-                .into_iter()
-                .filter(|batch| batch.has_ended && batch.time.is_none_or(|time| (from..=to).contains(&time)));
-            let ended: Vec<Listed> = ended.collect();
-            found.ended += ended.len() as u64;
-            let looks = ended.into_iter().map(|batch| async move {
-                let known = self.ledger.has_ended(batch.name.as_str()).await?;
-                Ok::<_, LedgerError>((!known).then_some(batch))
-            });
-            let missing: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
-            for batch in missing.into_iter().flatten() {
-                self.enter(&batch.name, JobKind::Batch, batch.time, found).await?;
+            for created in page.iter().filter_map(|batch| batch.created) {
+                newest_first &= created <= last_created;
+                last_created = created;
             }
-            token = next;
-            if token.is_none() {
+            self.enter_missing(page, batches, found).await?;
+            found.next_page = next;
+            let is_past = newest_first && last_created < batches.from.saturating_sub(LONGEST_BATCH);
+            if found.next_page.is_none() || is_past {
+                found.next_page = None;
                 return Ok(());
             }
         }
         Err(Trouble::OutOfTime.into())
     }
 
+    /// Enters what of a page has ended in the window and has not ended here.
+    async fn enter_missing(
+        &self,
+        page: Vec<Listed>,
+        batches: &Batches,
+        found: &mut Reconciled,
+    ) -> Result<(), Failed> {
+        let window = batches.from..=batches.to;
+        let ended = page
+            .into_iter()
+            .filter(|batch| batch.has_ended && batch.time.is_none_or(|time| window.contains(&time)));
+        let ended: Vec<Listed> = ended.collect();
+        found.ended += ended.len() as u64;
+        let looks = ended.into_iter().map(|batch| async move {
+            let known = self.ledger.has_ended(batch.name.as_str()).await?;
+            Ok::<_, LedgerError>((!known).then_some(batch))
+        });
+        let missing: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+        for batch in missing.into_iter().flatten() {
+            if let Err(error) =
+                self.enter(&batch.name, JobKind::Batch, batch.time, self.plan.bound, found).await
+            {
+                found.troubles.push(format!("{}: {error}", batch.name));
+            }
+        }
+        Ok(())
+    }
+
     async fn page(&self, token: Option<&str>) -> Result<(Vec<Listed>, Option<String>), Trouble> {
         let mut tried = 1;
         loop {
-            match self.gemini.list_batches(token).await {
+            match self.call(self.gemini.list_batches(token)).await {
                 Err(Trouble::Passing { after, .. }) if tried < TRIES && self.in_time() => {
                     let pause = after.unwrap_or(Duration::from_secs(1) * tried);
-                    sleep(pause.min(LONGEST_PAUSE)).await;
+                    sleep(pause.clamp(Duration::from_secs(1), LONGEST_PAUSE)).await;
                     tried += 1;
                 }
                 answer => return answer,
@@ -163,7 +227,15 @@ impl Reconciler<'_> {
                 if !self.in_time() {
                     return Err(Trouble::OutOfTime.into());
                 }
-                self.look(watched, found).await?;
+                match self.look(watched, found).await {
+                    Ok(()) => {}
+                    // Nothing is said about any job.
+                    Err(Failed::Gemini(refused @ Trouble::KeyRefused(_))) => return Err(refused.into()),
+                    Err(failed) => {
+                        found.troubles.push(format!("{}: {failed}", watched.job));
+                        self.look_later(watched).await?;
+                    }
+                }
             }
             after = next;
             if after.is_none() {
@@ -177,7 +249,7 @@ impl Reconciler<'_> {
         if watched.until <= now {
             return self.forget(watched, "it was followed for as long as was asked").await;
         }
-        if watched.look_at > now + SLACK && !self.plan.all_watched {
+        if watched.look_at > now.saturating_add(SLACK) && !self.plan.all_watched {
             return Ok(());
         }
         // An application may follow an interaction by the bare id that the API gave it.
@@ -189,17 +261,23 @@ impl Reconciler<'_> {
             return self.forget(watched, "it is no name of a job").await;
         };
         found.looked_at += 1;
-        let standing = self.gemini.standing(&name).await?;
+        let standing = self.call(self.gemini.standing(&name)).await?;
         let gone = standing == Standing::Unknown && watched.looks >= ABSENT_LOOKS;
         if standing == Standing::Ended || gone {
             if name.as_str() != watched.job && self.ledger.has_ended(name.as_str()).await? {
                 return self.forget(watched, "it has ended under its full name").await;
             }
-            self.enter(&name, kind, None, found).await?;
+            // Who follows a job in our own table shows that it is ours.
+            self.enter(&name, kind, None, false, found).await?;
         }
+        Ok(self.look_later(watched).await?)
+    }
+
+    /// The next look is an hour later at first, then twice as long each time.
+    async fn look_later(&self, watched: &Watched) -> Result<(), LedgerError> {
         if !self.plan.dry_run {
             let doublings = watched.looks.clamp(0, 8);
-            let again_at = now + (HOUR << doublings).min(LONGEST_LOOK);
+            let again_at = self.clock.now().saturating_add((HOUR << doublings).min(LONGEST_LOOK));
             let _ = self.ledger.looked(watched, again_at).await?;
         }
         Ok(())
@@ -218,11 +296,13 @@ impl Reconciler<'_> {
         job: &Name,
         kind: JobKind,
         ended: Option<Millis>,
+        bound: bool,
         found: &mut Reconciled,
     ) -> Result<(), LedgerError> {
         if !self.plan.dry_run {
             let receipt = uuid::Uuid::new_v4().to_string();
             let row = NewDelivery::of_job(job.as_str(), kind, ended, &receipt, self.clock.now());
+            let row = if bound { row.only_if_bound() } else { row };
             if !matches!(self.ledger.enter(row).await?, Put::Stored | Put::StoredBefore) {
                 return Ok(());
             }
@@ -232,13 +312,14 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    async fn webhooks(&self, found: &mut Reconciled) -> Result<(), Failed> {
-        let Some(webhooks) = self.gemini.webhooks().await? else { return Ok(()) };
+    /// Notices webhooks that Gemini has switched off. Whether a webhook of the key's project is ours.
+    async fn webhooks(&self, found: &mut Reconciled) -> Result<bool, Failed> {
+        let Some(webhooks) = self.call(self.gemini.webhooks()).await? else { return Ok(false) };
         for webhook in webhooks.iter().filter(|webhook| webhook.is_switched_off() && self.is_ours(webhook)) {
             notice(webhook);
             found.switched_off.push(webhook.uri.clone());
             if self.plan.reenable && !self.plan.dry_run {
-                match self.gemini.enable_webhook(webhook).await {
+                match self.call(self.gemini.enable_webhook(webhook)).await {
                     Ok(()) => {
                         tracing::warn!(webhook = webhook.id, uri = webhook.uri, "switched on again");
                         found.switched_on.push(webhook.uri.clone());
@@ -247,16 +328,21 @@ impl Reconciler<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(webhooks.iter().any(|webhook| self.is_ours(webhook)))
     }
 
     fn is_ours(&self, webhook: &Webhook) -> bool {
-        let bare = |url: &str| url.trim_end_matches('/').to_owned();
-        self.plan.webhook_url.as_deref().is_none_or(|ours| bare(ours) == bare(&webhook.uri))
+        self.plan.webhook_url.as_deref().is_none_or(|ours| webhook.is_at(ours))
     }
 
     fn in_time(&self) -> bool {
         self.clock.now() < self.plan.end
+    }
+
+    /// A call of the API, which must not outlast the invocation.
+    async fn call<T>(&self, call: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+        let late = |_| Err(Trouble::passing(format!("no answer within {} s", CALL.as_secs())));
+        timeout(CALL, call).await.unwrap_or_else(late)
     }
 }
 

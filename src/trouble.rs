@@ -14,6 +14,10 @@ pub enum Trouble {
     /// Our API key does not work, so nothing said about a job counts.
     #[error("the API key was refused: {0}")]
     KeyRefused(String),
+    /// Our API key works, but for another project than the one whose webhook is ours, so nothing it says about a job
+    /// counts. The address is the one that no webhook of the key's project has.
+    #[error("the key's project has no webhook at our URL {0}: it may be the key of another project")]
+    OtherProject(String),
     /// The API understood the request and refuses it (400 or 403): billing, permission, a retired schema. It says
     /// nothing about whether the job is there.
     #[error("request rejected: {0}")]

@@ -1,83 +1,60 @@
 //! One row, from lease to end: what the stream, the sweep and a person's redrive all run.
+//!
+//! An invocation's time is divided ([`Time`]): the attempt ends at its deadline, whatever it waits for, and what is
+//! left is for writing what it came to. A worker that is killed in the middle of a row leaves its lease behind, and
+//! the next one takes the row over and counts a crash.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
+pub use crate::retry::Pace;
 use crate::{
     announce::{Announcement, Announcer},
     archive::{Archive, Report, Task},
+    attempt::Attempted,
     clock::{Millis, SharedClock, millis, until},
     ledger::{
         Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome, PATIENCE,
-        TroubleKind, Wait,
+        TroubleKind, Wait, condition::text, schema::attr,
     },
     metrics,
+    retry::{Known, Next},
     trouble::Trouble,
-    webhook::Trust,
 };
 
 /// Work stops this long before the invocation does, so that the row can be put off in time.
 const MARGIN: Duration = Duration::from_secs(20);
+
+/// Of the margin, for an attempt to say how far it has come. After that it is dropped.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Of the margin, for the last write to the tables.
+const LAST_WRITE: Duration = Duration::from_secs(7);
 
 /// A lease at first. Work that takes longer extends it once, to the invocation's end and a little more.
 const LEASE: Duration = Duration::from_secs(90);
 const EXTEND_AFTER: Duration = Duration::from_secs(60);
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
-/// For an announcement, also one that is begun at the deadline: it fits into the margin.
+/// For an announcement, where there is time for all of it.
 const ANNOUNCING: Duration = Duration::from_secs(12);
+
+/// For keeping a first delivery, which is best effort.
+const KEEPING: Duration = Duration::from_secs(5);
 
 /// How long an open job is followed.
 const WATCH: Duration = Duration::from_secs(7 * 86_400);
 
-/// How a row remembers that its job, or an output of it, was looked for once.
-const ABSENT: &str = "not found at first look";
-const EXPIRED: &str = "no output at first look";
-
-/// How long troubles are waited out. The local machine is quicker.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// The first wait of a passing trouble, doubled with every attempt.
-    pub first: Duration,
-    pub longest: Duration,
-    /// Waits that add up to no more are slept inside the lease.
-    pub asleep: Duration,
-    /// Between two looks for a job that the API does not know.
-    pub absent: Duration,
-    /// While our key does not work.
-    pub key: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_secs(60),
-            longest: Duration::from_secs(3600),
-            asleep: Duration::from_secs(60),
-            absent: Duration::from_secs(30),
-            key: Duration::from_secs(15 * 60),
-        }
-    }
-}
-
-impl Pace {
-    /// What the other side asked for, else doubled with full jitter.
-    fn wait(&self, attempt: i64, asked: Option<Duration>) -> Duration {
-        let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 20)).unwrap_or(0);
-        let ceiling = self.first.saturating_mul(1 << doublings).min(self.longest);
-        asked.unwrap_or_else(|| ceiling.mul_f64(fastrand::f64())).min(self.longest)
-    }
-}
-
 /// What became of a row in one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worked {
-    /// Somebody else has it, it is not due, or it has ended.
+    /// Somebody else has it, it is not due, it has ended, or there is no time left to begin it.
     NotOurs,
+    /// It has cost a worker before, so it was put back to be worked alone.
+    PutBack,
     Ended(Outcome),
-    Finished,
-    Waiting,
+    Waiting(TroubleKind),
     Failed,
     /// The lease was lost on the way: another worker writes.
     Lost,
@@ -90,12 +67,51 @@ pub struct Worker {
     pub announcer: Option<Announcer>,
     pub clock: SharedClock,
     pub pace: Pace,
+    /// The address that our webhook is registered with.
+    pub webhook_url: Option<String>,
 }
 
+/// When the work of one invocation must have ended.
+#[derive(Clone, Copy)]
+struct Time {
+    /// An attempt begins nothing more.
+    deadline: Instant,
+    /// An attempt that still runs is dropped.
+    drop: Instant,
+    /// Nothing is begun but the last write.
+    last_write: Instant,
+}
+
+impl Time {
+    fn new(now: Millis, end: Millis) -> Self {
+        let (start, left) = (Instant::now(), until(now, end));
+        let deadline = start + left.saturating_sub(MARGIN);
+        Self { deadline, drop: deadline + GRACE, last_write: start + left.saturating_sub(LAST_WRITE) }
+    }
+}
+
+/// What was written, and the words for it where something is missing.
+type Settled = Result<(Worked, Option<String>), LedgerError>;
+
 impl Worker {
-    /// Leases the row and works it until it has ended, waits, or the invocation is near its end.
+    /// Leases the row and works it until it has ended, waits, or the invocation is near its end. The caller works no
+    /// other row at the same time.
     pub async fn work(&self, key: &str, end: Millis) -> Result<Worked, LedgerError> {
+        Box::pin(self.run(key, end, true)).await
+    }
+
+    /// The same beside other rows of the same process. A row that has cost a worker is put back
+    /// ([`Worked::PutBack`]): if it kills this one too, its neighbours must not pay for it.
+    pub async fn work_beside_others(&self, key: &str, end: Millis) -> Result<Worked, LedgerError> {
+        Box::pin(self.run(key, end, false)).await
+    }
+
+    async fn run(&self, key: &str, end: Millis, alone: bool) -> Result<Worked, LedgerError> {
         let started = Instant::now();
+        if until(self.clock.now(), end) <= MARGIN {
+            return Ok(Worked::NotOurs);
+        }
+        let time = Time::new(self.clock.now(), end);
         let last = end.saturating_add(millis(AFTERWARDS));
         let lease = self.clock.now().saturating_add(millis(LEASE)).min(last);
         let row = match self.ledger.lease(key, lease).await? {
@@ -115,155 +131,152 @@ impl Worker {
             }
             Lease::Taken(row) => row,
         };
-        self.archive.first.keep(&self.archive.bucket, &row).await;
-        let deadline = Instant::now() + until(self.clock.now(), end).saturating_sub(MARGIN);
-        let task = Task { row: &row, deadline, now: self.clock.now(), last_look: false };
-        if row.outcome.is_some() {
-            let (worked, why) = self.announce(&row).await?;
-            tell(&row, worked, why.as_deref(), started);
-            return Ok(worked);
+        if row.crashes > 0 && !alone {
+            return self.put_back(&row).await;
         }
-        // On the heap: nested in the runtime's, the futures of an attempt are too deep for the compiler.
-        let mut attempt = Box::pin(self.attempt(task));
-        let report = match timeout(EXTEND_AFTER, &mut attempt).await {
-            Ok(report) => report,
-            Err(_) => match self.ledger.extend(&row, last).await? {
-                Fence::Held => attempt.await,
-                Fence::Lost => return Ok(Worked::Lost),
-            },
+        let settled = match row.outcome {
+            Some(outcome) => self.announce(&row, outcome, time).await,
+            None => self.archive(&row, last, time).await,
         };
-        let (worked, why) = self.settle(task, report).await?;
+        let (worked, why) = match settled {
+            Ok(settled) => settled,
+            Err(error) => self.not_written(&row, error).await?,
+        };
         tell(&row, worked, why.as_deref(), started);
         Ok(worked)
     }
 
-    /// Tries, and tries again inside the lease where the wait is short.
-    async fn attempt(&self, task: Task<'_>) -> Result<Report, Trouble> {
-        let mut slept = Duration::ZERO;
-        for attempt in task.row.attempt.. {
-            match self.archive.bring(task).await {
-                Err(Trouble::Passing { why, after }) => {
-                    let wait = self.pace.wait(attempt, after);
-                    if slept + wait > self.pace.asleep || Instant::now() + wait >= task.deadline {
-                        return Err(Trouble::Passing { why, after: Some(wait) });
-                    }
-                    sleep(wait).await;
-                    slept += wait;
-                }
-                Err(Trouble::Absent(_)) if has_waited(task.row, ABSENT) => {
-                    self.archive.gemini.probe().await?;
-                    return match self.archive.bring(task).await {
-                        Err(Trouble::Absent(why)) => self.missing(task, why).await,
-                        other => other,
-                    };
-                }
-                Err(Trouble::Expired(_)) if has_waited(task.row, EXPIRED) => {
-                    self.archive.gemini.probe().await?;
-                    return self.archive.bring(Task { last_look: true, ..task }).await;
-                }
-                other => return other,
-            }
-        }
-        Err(Trouble::OutOfTime)
+    async fn put_back(&self, row: &Delivery) -> Result<Worked, LedgerError> {
+        let why = row.last_error.as_deref().unwrap_or("a worker died on it, so it is worked alone");
+        let kind = row.trouble.unwrap_or(TroubleKind::Transient);
+        let checkpoint = row.checkpoint.as_deref();
+        let wait = Wait { due_at: self.clock.now(), why, kind, checkpoint };
+        Ok(fenced(self.ledger.wait(row, wait).await?, Worked::PutBack))
     }
 
-    /// A job that is not there: gone, where it was ours for certain, else somebody else's.
-    async fn missing(&self, task: Task<'_>, why: String) -> Result<Report, Trouble> {
-        if task.row.trust == Trust::Project || self.archive.is_bound(task.row, None).await? {
-            self.archive.recover(task, &why).await
-        } else {
-            Err(Trouble::Foreign(why))
-        }
+    async fn archive(&self, row: &Delivery, last: Millis, time: Time) -> Settled {
+        let _ = timeout(KEEPING, self.archive.first.keep(&self.archive.bucket, row)).await;
+        let task = Task { row, deadline: time.deadline, now: self.clock.now(), last_look: false };
+        // On the heap: nested in the runtime's, the futures of an attempt are too deep for the compiler.
+        let mut attempt = Box::pin(timeout_at(time.drop, Box::pin(self.attempt(task))));
+        let attempted = match timeout(EXTEND_AFTER, &mut attempt).await {
+            Ok(attempted) => attempted,
+            Err(_) => match self.ledger.extend(row, last).await? {
+                Fence::Held => attempt.await,
+                Fence::Lost => return Ok((Worked::Lost, None)),
+            },
+        };
+        let out_of_time = |_| Attempted { report: Err(Trouble::OutOfTime), ours: true };
+        let attempted = attempted.unwrap_or_else(out_of_time);
+        self.settle(row, attempted, row.checkpoint.as_deref(), time).await
     }
 
     /// Writes what an attempt came to: the one place where a report or a trouble becomes a transition.
-    async fn settle(&self, task: Task<'_>, report: Result<Report, Trouble>) -> Settled {
-        let row = task.row;
+    /// `checkpoint` is how far a transfer has come.
+    async fn settle(
+        &self,
+        row: &Delivery,
+        attempted: Attempted,
+        checkpoint: Option<&str>,
+        time: Time,
+    ) -> Settled {
         let now = self.clock.now();
-        let told = report.as_ref().err().map(ToString::to_string);
-        let wait = |after: Duration, why: String, kind: TroubleKind| async move {
-            let due_at = now.saturating_add(millis(after));
-            let wait = Wait { due_at, why: &why, kind, checkpoint: row.checkpoint.as_deref() };
-            Ok::<_, LedgerError>(fenced(self.ledger.wait(row, wait).await?, Worked::Waiting))
-        };
-        let worked = match report {
+        match attempted.report {
             Ok(Report::Ended { job, outcome }) => {
                 let missed = job.missed();
                 let committed = self.ledger.commit(row, outcome, &job, missed.as_deref()).await?;
-                if committed == Committed::Done && self.announcer.is_some() {
-                    let (worked, why) = self.announce(&as_committed(row, outcome, &job.name, now)).await?;
-                    return Ok((worked, why.or(missed)));
+                if committed != Committed::Done {
+                    return Ok((self.committed(committed, outcome), missed));
                 }
-                return Ok((self.committed(committed, outcome), missed));
+                if missed.is_some() && outcome != Outcome::Gone {
+                    metrics::incomplete();
+                }
+                if self.announcer.is_none() {
+                    return Ok((Worked::Ended(outcome), missed));
+                }
+                let row = as_committed(row, outcome, &job.name, now);
+                let (worked, why) = self.announce(&row, outcome, time).await?;
+                Ok((worked, why.or(missed)))
             }
             Ok(Report::Open(job)) => {
                 let committed = self.ledger.record_open(row, &job, now.saturating_add(millis(WATCH))).await?;
-                self.committed(committed, Outcome::Recorded)
+                Ok((self.committed(committed, Outcome::Recorded), None))
             }
             Ok(Report::Nothing(note)) => {
                 let fence = self.ledger.end(row, Outcome::Recorded, Some(note)).await?;
-                fenced(fence, Worked::Ended(Outcome::Recorded))
+                Ok((fenced(fence, Worked::Ended(Outcome::Recorded)), None))
             }
-            Err(Trouble::Passing { why, after }) if now < patience_ends(row, TroubleKind::Transient, now) => {
-                wait(after.unwrap_or(self.pace.longest), why, TroubleKind::Transient).await?
+            Err(trouble) => {
+                let progress = checkpoint.is_some() && checkpoint != row.checkpoint.as_deref();
+                let known = Known { ours: attempted.ours, progress };
+                let next = self.pace.next(&trouble, row, known, now);
+                let mut row = row.clone();
+                row.checkpoint = checkpoint.map(str::to_owned);
+                // Whoever gets on has 72 hours more.
+                row.trouble_since = row.trouble_since.filter(|_| !progress);
+                self.follow(&row, next, trouble.to_string()).await
             }
-            Err(Trouble::Passing { why, .. } | Trouble::Lasting(why)) => {
-                fenced(self.ledger.fail(row, &why).await?, Worked::Failed)
+        }
+    }
+
+    async fn follow(&self, row: &Delivery, next: Next, why: String) -> Settled {
+        let worked = match next {
+            Next::Wait(after, kind) => {
+                let due_at = self.clock.now().saturating_add(millis(after));
+                let wait = Wait { due_at, why: &why, kind, checkpoint: row.checkpoint.as_deref() };
+                fenced(self.ledger.wait(row, wait).await?, Worked::Waiting(kind))
             }
-            Err(trouble @ Trouble::Foreign(_)) => {
-                let note = trouble.to_string();
-                let fence = self.ledger.end(row, Outcome::Foreign, Some(&note)).await?;
+            Next::Fail => fenced(self.ledger.fail(row, &why).await?, Worked::Failed),
+            Next::Foreign => {
+                let fence = self.ledger.end(row, Outcome::Foreign, Some(&why)).await?;
                 fenced(fence, Worked::Ended(Outcome::Foreign))
             }
-            Err(Trouble::Absent(why)) => {
-                wait(self.pace.absent, format!("{ABSENT}: {why}"), TroubleKind::NotFound).await?
-            }
-            Err(Trouble::Expired(why)) => {
-                wait(self.pace.absent, format!("{EXPIRED}: {why}"), TroubleKind::OutputMissing).await?
-            }
-            Err(trouble @ Trouble::KeyRefused(_)) => {
-                metrics::key_refused();
-                wait(self.pace.key, trouble.to_string(), TroubleKind::Unauthorized).await?
-            }
-            Err(trouble @ Trouble::Rejected(_)) => {
-                wait(self.pace.key, trouble.to_string(), TroubleKind::Rejected).await?
-            }
-            Err(Trouble::OutOfTime) => {
-                wait(Duration::ZERO, Trouble::OutOfTime.to_string(), TroubleKind::Deadline).await?
-            }
         };
-        Ok((worked, told))
+        Ok((worked, Some(why)))
+    }
+
+    /// What the store did not take is not a crash. A write that it will never take ends the row as `failed`, its
+    /// outputs safe; any other is waited out. Where that cannot be written either, the first error is the caller's.
+    async fn not_written(&self, row: &Delivery, error: LedgerError) -> Settled {
+        let why = error.to_string();
+        let known = Known { ours: true, progress: false };
+        let next = match error {
+            LedgerError::Invalid(_) => Next::Fail,
+            _ => self.pace.next(&Trouble::passing(&why), row, known, self.clock.now()),
+        };
+        self.follow(row, next, why).await.map_err(|_| error)
     }
 
     /// Announces what this row has committed, and ends it. What the bus does not take is waited out.
-    async fn announce(&self, row: &Delivery) -> Settled {
-        let outcome = row.outcome.map(Outcome::name).unwrap_or_default();
-        if let Some(announcer) = &self.announcer {
-            let job = match row.job_id.as_deref() {
-                Some(name) => self.ledger.job(name).await?,
-                None => None,
-            };
-            let Some(job) = job else {
-                let why = "the job's row is gone, so there is nothing to announce".to_owned();
-                return Ok((fenced(self.ledger.fail(row, &why).await?, Worked::Failed), Some(why)));
-            };
-            let told = Announcement::of(&job, outcome);
-            let late = |_| Err(Trouble::passing("not announced: the bus did not answer in time"));
-            let said = timeout(ANNOUNCING, announcer.announce(&told)).await.unwrap_or_else(late);
-            if let Err(trouble) = said {
-                let (why, now) = (trouble.to_string(), self.clock.now());
-                let worked = if now < patience_ends(row, TroubleKind::Announce, now) {
-                    let due_at = now.saturating_add(millis(self.pace.wait(row.attempt, None)));
-                    let wait = Wait { due_at, why: &why, kind: TroubleKind::Announce, checkpoint: None };
-                    fenced(self.ledger.wait(row, wait).await?, Worked::Waiting)
-                } else {
-                    fenced(self.ledger.fail(row, &why).await?, Worked::Failed)
-                };
-                return Ok((worked, Some(why)));
-            }
+    async fn announce(&self, row: &Delivery, outcome: Outcome, time: Time) -> Settled {
+        let Some(announcer) = &self.announcer else { return self.finish(row, outcome).await };
+        let job = match row.job_id.as_deref() {
+            Some(name) => self.ledger.job(name).await?,
+            None => None,
+        };
+        let Some(job) = job else {
+            let why = "the job's row is gone, so there is nothing to announce".to_owned();
+            return self.follow(row, Next::Fail, why).await;
+        };
+        if text(&job, attr::ENDED_BY) != Some(&row.key) {
+            // The end was `gone`, and another delivery has replaced it. That one announces what is true now.
+            return self.finish(row, outcome).await;
         }
-        let ended = row.outcome.map_or(Worked::Finished, Worked::Ended);
-        Ok((fenced(self.ledger.finish(row).await?, ended), None))
+        let announcement = Announcement::of(&job, outcome.name());
+        let by = time.last_write.min(Instant::now() + ANNOUNCING);
+        let late = |_| Err(Trouble::passing("not announced: the bus did not answer in time"));
+        let said = timeout_at(by, announcer.announce(&announcement)).await.unwrap_or_else(late);
+        let Err(trouble) = said else { return self.finish(row, outcome).await };
+        let now = self.clock.now();
+        let next = match until(row.trouble_began(TroubleKind::Announce, now), now) < PATIENCE {
+            true => Next::Wait(self.pace.wait(row.attempt, None), TroubleKind::Announce),
+            false => Next::Fail,
+        };
+        self.follow(row, next, trouble.to_string()).await
+    }
+
+    async fn finish(&self, row: &Delivery, outcome: Outcome) -> Settled {
+        Ok((fenced(self.ledger.finish(row).await?, Worked::Ended(outcome)), None))
     }
 
     fn committed(&self, committed: Committed, outcome: Outcome) -> Worked {
@@ -274,9 +287,6 @@ impl Worker {
         }
     }
 }
-
-/// What was written, and the words for it where something is missing.
-type Settled = Result<(Worked, Option<String>), LedgerError>;
 
 /// The row as the commit left it: its budget begins afresh.
 fn as_committed(row: &Delivery, outcome: Outcome, job: &str, now: Millis) -> Delivery {
@@ -292,15 +302,6 @@ fn as_committed(row: &Delivery, outcome: Outcome, job: &str, now: Millis) -> Del
     }
 }
 
-fn patience_ends(row: &Delivery, kind: TroubleKind, now: Millis) -> Millis {
-    row.trouble_began(kind, now).saturating_add(millis(PATIENCE))
-}
-
-/// A row that says so was put off since, so this look is the second.
-fn has_waited(row: &Delivery, for_what: &str) -> bool {
-    row.last_error.as_deref().is_some_and(|last| last.starts_with(for_what))
-}
-
 fn fenced(fence: Fence, held: Worked) -> Worked {
     match fence {
         Fence::Held => held,
@@ -308,6 +309,7 @@ fn fenced(fence: Fence, held: Worked) -> Worked {
     }
 }
 
+/// Writes the row's line of the log, and counts.
 fn tell(row: &Delivery, worked: Worked, why: Option<&str>, started: Instant) {
     let (webhook_id, event_type) = (row.key.as_str(), row.event_type.as_deref());
     let (job, attempt, ms) = (row.job_hint.as_deref(), row.attempt, started.elapsed().as_millis());
@@ -316,36 +318,14 @@ fn tell(row: &Delivery, worked: Worked, why: Option<&str>, started: Instant) {
             metrics::failed();
             tracing::error!(webhook_id, event_type, job, attempt, ms, why, "failed");
         }
-        Worked::Waiting => {
-            metrics::waiting();
-            tracing::warn!(webhook_id, event_type, job, attempt, ms, why, "waiting");
+        Worked::Waiting(kind) => {
+            metrics::waiting(kind);
+            tracing::warn!(webhook_id, event_type, job, attempt, ms, why, trouble = kind.name(), "waiting");
         }
         Worked::Ended(outcome) => {
             metrics::ended(outcome);
             tracing::info!(webhook_id, event_type, job, attempt, ms, why, "{}", outcome.name());
         }
-        Worked::Finished => {
-            metrics::announced_late();
-            tracing::info!(webhook_id, event_type, job, attempt, ms, "announced late");
-        }
         other => tracing::info!(webhook_id, event_type, job, attempt, ms, "{other:?}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_the_longest_and_obey_the_other_side() {
-        let pace = Pace::default();
-        for attempt in [1, 2, 3, 7, 100, i64::MAX] {
-            for _ in 0..100 {
-                let ceiling = [60, 120, 240].get(attempt as usize - 1).copied().unwrap_or(3600);
-                assert!(pace.wait(attempt, None) <= Duration::from_secs(ceiling), "attempt {attempt}");
-            }
-        }
-        assert_eq!(pace.wait(5, Some(Duration::from_millis(29_500))), Duration::from_millis(29_500));
-        assert_eq!(pace.wait(1, Some(Duration::from_secs(86_400))), pace.longest);
     }
 }

@@ -25,7 +25,10 @@ use crate::{
     ledger::{Delivery, Outcome},
     secrets::SecretStore,
     trouble::Trouble,
-    webhook::{Event, EventKind, Trust, binding::BindingKey},
+    webhook::{
+        Event, EventKind, Trust,
+        binding::{BindingKey, TOKEN},
+    },
 };
 
 /// What a delivery's job came to. Nothing is in the tables yet.
@@ -159,7 +162,14 @@ impl Archive {
         let Some(store) = &self.binding else { return Ok(false) };
         let key = store.get().await.map_err(|error| Trouble::passing(error.to_string()))?;
         let told = Event::parse(&row.body).user_metadata;
-        Ok([told.as_ref(), job].into_iter().flatten().any(|metadata| key.binds(metadata)))
+        let metadata = || [told.as_ref(), job].into_iter().flatten();
+        if metadata().any(|metadata| key.binds(metadata)) {
+            return Ok(true);
+        }
+        // The token may be of a key that was written since ours was read.
+        let has_token = metadata().any(|metadata| metadata.contains_key(TOKEN));
+        let newer = if has_token { store.renewed(&key).await } else { None };
+        Ok(newer.is_some_and(|key| metadata().any(|metadata| key.binds(metadata))))
     }
 
     /// What is left of a job that the API does not know any more: the objects of an earlier attempt, or nothing.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::{Millis, millis},
-    reconcile::{Plan, Reconciler},
+    reconcile::{Batches, Plan, Reconciler},
 };
 
 #[derive(clap::Args)]
@@ -37,8 +37,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let gemini = place.gemini()?;
     let now = place.clock.now();
     let plan = Plan {
-        batches: Some((now - millis(args.since), Millis::MAX)),
+        batches: Some(Batches { from: now - millis(args.since), to: Millis::MAX, ..Batches::default() }),
         webhook_url: place.get("WEBHOOK_URL").map(str::to_owned),
+        bound: place.get("BINDING_KEY").or_else(|| place.get("BINDING_KEY_SECRET_ID")).is_some(),
         reenable: args.reenable,
         all_watched: true,
         dry_run: args.dry_run,

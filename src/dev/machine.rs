@@ -81,12 +81,16 @@ impl Options {
 
 /// Troubles are waited out for seconds here, not for minutes.
 pub fn quick() -> Pace {
+    const FOREIGN_LOOKS: [Duration; 1] = [Duration::from_secs(3)];
     Pace {
         first: Duration::from_secs(1),
         longest: Duration::from_secs(30),
         asleep: Duration::from_secs(2),
         absent: Duration::from_secs(3),
+        missing: Duration::from_secs(3),
+        foreign_looks: &FOREIGN_LOOKS,
         key: Duration::from_secs(5),
+        ..Pace::default()
     }
 }
 

@@ -1,15 +1,29 @@
 //! What an error answer of the API means to us.
+//!
+//! | status | class | what it proves |
+//! | --- | --- | --- |
+//! | 401, 400 for the key | `KeyRefused` | nothing about the job |
+//! | 400, 402, 403 | `Rejected` | nothing about the job: billing, permission, a retired schema |
+//! | 404, 410 | `Absent` | the API does not know the name, or not yet |
+//! | others | `Passing` | nothing |
 
 use std::time::Duration;
 
-use reqwest::{StatusCode, header::HeaderMap, header::RETRY_AFTER};
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use reqwest::{
+    StatusCode,
+    header::{DATE, HeaderMap, RETRY_AFTER},
+};
 use serde_json::Value;
 
 use crate::trouble::Trouble;
 
 const LONGEST_MESSAGE: usize = 160;
 
-/// Sorts an answer that is no success. `doing` tells what was asked for.
+/// A quota of a day does not recover within minutes.
+const DAILY_QUOTA_WAIT: Duration = Duration::from_secs(3600);
+
+/// Sorts an answer that is no success. `doing` says what was asked for.
 pub(super) fn sort(doing: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
     let error = error_of(body);
     let message =
@@ -19,19 +33,21 @@ pub(super) fn sort(doing: &str, status: StatusCode, headers: &HeaderMap, body: &
         "" => format!("{doing}: Gemini answered {}", status.as_u16()),
         said => format!("{doing}: Gemini answered {}: {said}", status.as_u16()),
     };
-    let after = || {
-        error.as_ref().and_then(retry_delay).or_else(|| {
-            let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-            Some(Duration::from_secs(seconds))
-        })
-    };
     match status.as_u16() {
         401 => Trouble::KeyRefused(why),
         400 if error.as_ref().is_some_and(key_is_invalid) => Trouble::KeyRefused(why),
-        400 | 403 | 404 | 410 => Trouble::Absent(why),
-        408 | 429 | 500..=599 => Trouble::Passing { why, after: after() },
+        400 | 402 | 403 => Trouble::Rejected(why),
+        404 | 410 => Trouble::Absent(why),
+        408 | 429 | 500..=599 => Trouble::Passing { why, after: wait_asked(error.as_ref(), headers) },
         _ => Trouble::passing(why),
     }
+}
+
+/// How long the answer asks us to wait: an hour at least where the quota of a day is used up.
+fn wait_asked(error: Option<&Value>, headers: &HeaderMap) -> Option<Duration> {
+    let asked = error.and_then(retry_delay).or_else(|| retry_after(headers));
+    let daily = error.is_some_and(is_daily_quota).then_some(DAILY_QUOTA_WAIT);
+    asked.max(daily)
 }
 
 /// The `error` of an answer, which some answers wrap in a list of one.
@@ -57,9 +73,39 @@ fn key_is_invalid(error: &Value) -> bool {
 
 /// `google.rpc.RetryInfo`: seconds with up to nine digits after the point and an `s`.
 fn retry_delay(error: &Value) -> Option<Duration> {
-    let delay = details(error).find_map(|detail| detail.get("retryDelay"))?.as_str()?;
-    let seconds: f64 = delay.strip_suffix('s')?.parse().ok()?;
+    let delay = details(error).find_map(|detail| detail.get("retryDelay"))?;
+    let seconds = match delay {
+        Value::String(text) => text.trim().trim_end_matches('s').parse().ok()?,
+        other => other.as_f64()?,
+    };
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The header `Retry-After`: seconds or a date (RFC 9110, section 10.2.3), which counts from the answer's `Date`.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let asked = text(RETRY_AFTER)?.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| DateTime::from_str(text, DateTimeFormat::HttpDate).ok().map(|date| date.secs());
+    let seconds = date(asked)?.saturating_sub(date(text(DATE)?)?);
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// Whether the quota that was used up is one of a day: `google.rpc.QuotaFailure` names it in its violations, for
+/// example `GenerateRequestsPerDayPerProjectPerModel-FreeTier`, and `google.rpc.ErrorInfo` in its metadata.
+fn is_daily_quota(error: &Value) -> bool {
+    let violations = details(error).filter_map(|detail| detail.get("violations")?.as_array()).flatten();
+    let infos = details(error).filter_map(|detail| detail.get("metadata"));
+    let mut named = violations.chain(infos).filter_map(Value::as_object).flatten();
+    named.any(|(_, value)| value.as_str().is_some_and(is_daily))
+}
+
+fn is_daily(quota: &str) -> bool {
+    let letters = |char: &char| char.is_ascii_alphanumeric() || *char == '/';
+    let quota = quota.to_ascii_lowercase().chars().filter(letters).collect::<String>();
+    quota.contains("perday") || quota.contains("daily") || quota.starts_with("1/d/")
 }
 
 #[cfg(test)]
@@ -79,14 +125,53 @@ mod tests {
         assert_eq!(why, "x: Gemini answered 429: slow down");
     }
 
+    fn asked(details: Value) -> Option<Duration> {
+        let body = serde_json::json!({"error": {"code": 429, "details": details}}).to_string();
+        let Trouble::Passing { after, .. } = sorted(429, &body) else { panic!("not passing") };
+        after
+    }
+
+    #[test]
+    fn a_quota_of_a_day_waits_for_an_hour_at_least() {
+        let (hour, soon) = (Some(Duration::from_secs(3600)), serde_json::json!({"retryDelay": "0s"}));
+        for quota in [
+            serde_json::json!({"violations": [{"quotaId": "RequestsPerDayPerProject", "quotaValue": "20"}]}),
+            serde_json::json!({"violations": [{"quotaMetric": "x/requests_per_day"}, {"quotaId": "x"}]}),
+            serde_json::json!({"metadata": {"quota_unit": "1/d/{project}"}}),
+        ] {
+            assert_eq!(asked(serde_json::json!([quota, soon])), hour, "{quota}");
+        }
+        let minute = serde_json::json!({"violations": [{"quotaId": "GenerateRequestsPerMinutePerProject"}]});
+        assert_eq!(asked(serde_json::json!([minute, soon])), Some(Duration::ZERO));
+        let longer = serde_json::json!([{"violations": [{"quotaId": "PerDay"}]}, {"retryDelay": "7200s"}]);
+        assert_eq!(asked(longer), Some(Duration::from_secs(7200)));
+        for nothing in ["-1s", "NaNs", "1e99s", "soon", ""] {
+            assert_eq!(asked(serde_json::json!([{"retryDelay": nothing}])), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_date_to_retry_after_counts_from_the_date_of_the_answer() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "Thu, 26 Nov 2026 17:02:10 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers), None);
+        headers.insert(DATE, "Thu, 26 Nov 2026 17:00:00 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(130)));
+        headers.insert(DATE, "Thu, 26 Nov 2026 18:00:00 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers), Some(Duration::ZERO));
+    }
+
     #[test]
     fn answers_fall_into_their_class() {
         let bad_key = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.",
             "details":[{"reason":"API_KEY_INVALID"}]}}"#;
         assert!(matches!(sorted(400, bad_key), Trouble::KeyRefused(_)));
         assert!(matches!(sorted(401, ""), Trouble::KeyRefused(_)));
-        for status in [400, 403, 404] {
+        for status in [404, 410] {
             assert!(matches!(sorted(status, "{}"), Trouble::Absent(_)), "{status}");
+        }
+        for status in [400, 402, 403] {
+            assert!(matches!(sorted(status, "{}"), Trouble::Rejected(_)), "{status}");
         }
         for status in [302, 408, 429, 500, 503, 504] {
             assert!(matches!(sorted(status, "<html>"), Trouble::Passing { .. }), "{status}");

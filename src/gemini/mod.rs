@@ -84,7 +84,7 @@ impl Gemini {
     /// A call that must work with a good key: only then does "no such job" mean anything.
     pub async fn probe(&self) -> Result<(), Trouble> {
         match self.get("list batches", "batches", &[("pageSize", "1")]).await {
-            Err(Trouble::Absent(why)) => Err(Trouble::KeyRefused(why)),
+            Err(Trouble::Absent(why) | Trouble::Rejected(why)) => Err(Trouble::KeyRefused(why)),
             answer => answer.map(|_| ()),
         }
     }

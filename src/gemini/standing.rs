@@ -23,6 +23,7 @@ pub struct Listed {
     pub has_ended: bool,
     /// When it ended, or what of its times comes nearest.
     pub time: Option<Millis>,
+    pub created: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ struct Job {
     status: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     state: Option<String>,
@@ -69,9 +70,11 @@ impl Gemini {
         let listed = page.operations.into_iter().filter_map(|job| {
             let name = job.name.as_deref().and_then(Name::parse)?;
             let has_ended = job.has_ended();
-            let times = job.metadata.map(|told| [told.end_time, told.update_time, told.create_time]);
-            let time = times.into_iter().flatten().flatten().find_map(|text| millis(&text));
-            Some(Listed { name, has_ended, time })
+            let told = job.metadata.unwrap_or_default();
+            let created = told.create_time.as_deref().and_then(millis);
+            let times = [told.end_time, told.update_time].into_iter().flatten();
+            let time = times.filter_map(|text| millis(&text)).next().or(created);
+            Some(Listed { name, has_ended, time, created })
         });
         Ok((listed.collect(), page.next_page_token.filter(|token| !token.is_empty())))
     }

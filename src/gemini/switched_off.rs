@@ -32,10 +32,15 @@ impl Webhook {
     pub fn is_switched_off(&self) -> bool {
         self.state == SWITCHED_OFF
     }
+
+    /// Whether it delivers to this address. A slash at the end makes no difference.
+    pub fn is_at(&self, url: &str) -> bool {
+        self.uri.trim_end_matches('/') == url.trim_end_matches('/')
+    }
 }
 
 impl Gemini {
-    /// All webhooks of the project. None where the API knows no webhooks.
+    /// All webhooks of the key's project. None where the API is an older one without webhooks (404).
     pub async fn webhooks(&self) -> Result<Option<Vec<Webhook>>, Trouble> {
         let (mut all, mut token) = (Vec::new(), None::<String>);
         for _ in 0..MOST_PAGES {

@@ -90,6 +90,13 @@ impl NewDelivery {
         Self { key: key.to_owned(), digest, item }
     }
 
+    /// Has its job count as ours only with a valid binding token.
+    #[must_use]
+    pub fn only_if_bound(mut self) -> Self {
+        self.item.insert(attr::TRUST.to_owned(), AttributeValue::S(Trust::Issuer.name().to_owned()));
+        self
+    }
+
     /// Keeps the headers as a person may see them.
     pub fn with_headers(mut self, headers: BTreeMap<String, String>) -> Self {
         let headers = headers.into_iter().map(|(name, value)| (name, AttributeValue::S(value)));

@@ -8,6 +8,7 @@
     reason = "a test that fails panics"
 )]
 
+mod absence;
 mod advisories;
 mod age;
 mod announce;
@@ -47,6 +48,7 @@ mod reading;
 mod reconcile;
 mod record_first;
 mod refusals;
+mod retries;
 mod rig;
 mod rotation;
 mod samples;
@@ -57,6 +59,7 @@ mod simulator_faults;
 mod simulator_jobs;
 mod simulator_requests;
 mod support;
+mod sweep;
 mod template;
 mod timing;
 mod token;

@@ -8,15 +8,19 @@ use gemhook::{
     clock::SystemClock,
     config::ArchiverSettings,
     dev::quick,
+    job::JobKind,
+    ledger::NewDelivery,
     webhook::binding::BindingKey,
 };
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 
 use crate::{
-    endpoint::{Answers, BODY, Endpoint, SECRET, secrets_manager},
+    endpoint::{Answers, BODY, Endpoint, SECRET, Server, secrets_manager},
     issuer::{Issuer, jwks},
-    support::{end, now, sign, succeeded, text, three_requests},
+    rig::{Make, Rig},
+    scripted,
+    support::{TestMachine, end, now, sign, succeeded, text, three_requests},
 };
 
 const BINDING: &str = "correct horse battery";
@@ -109,4 +113,32 @@ async fn nobody_takes_an_id_from_another_form() {
         rows.iter().map(|row| (text(row, "webhook_id").get(..5).unwrap(), text(row, "trust"))).collect();
     keys.sort_unstable();
     assert!(matches!(keys[..], [(_, "issuer"), ("msg_1", "project"), ("v1a~m", "issuer")]), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_key_that_was_written_since_binds_and_strangers_tokens_cause_one_read() {
+    const NEWER: &str = "a newer binding key";
+    let secrets = Server::start(Answers::secret(BINDING)).await;
+    let settings = vec![("BINDING_KEY_SECRET_ID", "binding".to_owned())];
+    let make = Make { settings, secrets_url: Some(secrets.url.clone()), ..Make::default() };
+    let rig = Rig::make(TestMachine::start().await, "rig", make).await;
+    let work = async |number: usize, key: &str| {
+        let job = format!("batches/b{number}");
+        let token = BindingKey::parse(key).unwrap().mint();
+        let batch = json!({"name": job, "done": true, "metadata": {"state": "BATCH_STATE_FAILED",
+            "webhookConfig": {"userMetadata": {"gemhook_token": token}}}});
+        rig.api.says(&job, [scripted::Answer::json(batch)]);
+        let row = NewDelivery::of_job(&job, JobKind::Batch, None, "r", rig.now()).only_if_bound();
+        rig.ledger().enter(row).await.unwrap();
+        end(&rig.work(&format!("job~{job}")).await)
+    };
+    assert_eq!(work(1, BINDING).await, "done/ended");
+    secrets.now_answers(Answers::secret(NEWER));
+    rig.later(31_000);
+    assert_eq!(work(2, NEWER).await, "done/ended");
+    assert_eq!(secrets.asked(), 2);
+    for number in 3..6 {
+        assert_eq!(work(number, "the key of a stranger").await, "done/foreign");
+    }
+    assert_eq!(secrets.asked(), 0, "no more than once in 30 seconds");
 }

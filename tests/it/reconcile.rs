@@ -16,11 +16,16 @@ use gemhook::{
     clock::{Clock, Millis, SharedClock, SystemClock},
     config::ArchiverSettings,
     dev::quick,
+    webhook::binding::BindingKey,
 };
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 
-use crate::support::{TestMachine, end, text, three_requests};
+use crate::{
+    rig::{Make, Rig},
+    scripted::Answer,
+    support::{TestMachine, end, text, three_requests},
+};
 
 const HOUR: Millis = 3_600_000;
 
@@ -235,4 +240,175 @@ async fn an_api_that_knows_no_webhooks_is_no_trouble() {
     let (_, clock) = later(0);
     let archiver = archiver(&test, &test.machine.addresses.gemini_url, Arc::clone(&clock), &[]);
     assert_eq!(reconcile(&archiver, &clock).await["troubles"], json!([]));
+}
+
+const BINDING: &str = "correct horse battery";
+
+async fn rig(settings: &[(&'static str, &str)]) -> Rig {
+    let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Rig::make(TestMachine::start().await, "rig", Make { settings, ..Make::default() }).await
+}
+
+/// A page of the list: batches with their times of creation and end, in hours before the rig's now.
+fn page(rig: &Rig, batches: &[(&str, i64, i64)], next: Option<&str>) -> Answer {
+    let time = |hours: i64| {
+        let time = aws_sdk_dynamodb::primitives::DateTime::from_millis(rig.now() - hours * HOUR);
+        time.fmt(aws_sdk_dynamodb::primitives::DateTimeFormat::DateTime).unwrap()
+    };
+    let operations = batches.iter().map(|(name, created, ended)| {
+        json!({"name": name, "done": true, "metadata": {"state": "BATCH_STATE_FAILED",
+            "createTime": time(*created), "endTime": time(*ended)}})
+    });
+    let operations: Vec<Value> = operations.collect();
+    Answer::json(json!({"operations": operations, "nextPageToken": next.unwrap_or_default()}))
+}
+
+fn list_webhooks(rig: &Rig, uri: &str) {
+    rig.api
+        .says("webhooks", [Answer::json(json!({"webhooks": [{"id": "w", "uri": uri, "state": "enabled"}]}))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followed_job_that_cannot_be_read_is_put_off_and_the_others_are_looked_at() {
+    let rig = rig(&[("RECONCILE_BATCHES", "false")]).await;
+    let until = rig.now() + 100 * HOUR;
+    let (mut bad, mut good) = (Vec::new(), Vec::new());
+    for number in 0..6 {
+        for (jobs, kind) in [(&mut bad, "bad"), (&mut good, "good")] {
+            let job = format!("interactions/v1_{kind}{number}");
+            let _ = rig.ledger().watch(&job, until).await.unwrap();
+            jobs.push(job);
+        }
+    }
+    for (number, job) in bad.iter().enumerate() {
+        let answers = [
+            Answer::fault(400, "retired"),
+            Answer::fault(503, "too large"),
+            Answer::bytes("{\"id\": \"v1"),
+            Answer::fault(403, "no"),
+        ];
+        rig.api.says(job, [answers[number % answers.len()].clone()]);
+    }
+    for job in &good {
+        rig.api.says(job, [Answer::json(json!({"id": job, "status": "budget_exceeded"}))]);
+    }
+    let found = rig.reconcile().await;
+    let mut entered: Vec<&str> =
+        found["entered"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    entered.sort_unstable();
+    assert_eq!(entered, good);
+    assert_eq!(found["troubles"].as_array().unwrap().len(), bad.len(), "{found}");
+    for job in &bad {
+        let row = rig.job(job).await.unwrap();
+        assert_eq!((&row["looks"], row["look_at"].as_i64().unwrap()), (&json!(1), rig.now() + HOUR), "{job}");
+    }
+    let asked = rig.api.asked().len();
+    rig.reconcile().await;
+    assert!(rig.api.asked().len() < asked + bad.len(), "they were put off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_key_says_nothing_about_any_followed_job() {
+    let rig = rig(&[("RECONCILE_BATCHES", "false")]).await;
+    for number in 0..3 {
+        let job = format!("interactions/v1_{number}");
+        let _ = rig.ledger().watch(&job, rig.now() + 100 * HOUR).await.unwrap();
+        rig.api.says(&job, [Answer::fault(401, "revoked")]);
+    }
+    rig.reconcile().await;
+    for number in 0..3 {
+        assert_eq!(rig.job(&format!("interactions/v1_{number}")).await.unwrap().get("looks"), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_are_listed_by_default_only_where_a_static_webhook_makes_them_ours() {
+    for (uri, setting, listed) in [
+        ("https://another.example/", "auto", 0),
+        ("https://ours.example", "auto", 1),
+        ("https://another.example/", "true", 1),
+        ("https://ours.example", "false", 0),
+    ] {
+        let rig = rig(&[("RECONCILE_BATCHES", setting), ("WEBHOOK_URL", "https://ours.example/")]).await;
+        list_webhooks(&rig, uri);
+        rig.api.says("batches", [page(&rig, &[("batches/b1", 5, 4)], None)]);
+        let found = rig.reconcile().await;
+        assert_eq!((&found["listed"], &found["troubles"]), (&json!(listed), &json!([])), "{uri} {setting}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_batch_must_be_bound_where_a_binding_key_is_set() {
+    let rig = rig(&[("RECONCILE_BATCHES", "true"), ("BINDING_KEY", BINDING)]).await;
+    rig.api.says("batches", [page(&rig, &[("batches/theirs", 5, 4), ("batches/ours", 5, 4)], None)]);
+    let token = BindingKey::parse(BINDING).unwrap().mint();
+    for (job, metadata) in [("batches/theirs", json!({})), ("batches/ours", json!({"gemhook_token": token}))]
+    {
+        let batch = json!({"name": job, "done": true, "metadata": {"state": "BATCH_STATE_FAILED",
+            "webhookConfig": {"userMetadata": metadata}}});
+        rig.api.says(job, [Answer::json(batch)]);
+    }
+    assert_eq!(rig.reconcile().await["entered"].as_array().unwrap().len(), 2);
+    assert_eq!(end(&rig.work("job~batches/theirs").await), "done/foreign");
+    assert_eq!(rig.job("batches/theirs").await, None);
+    assert_eq!(end(&rig.work("job~batches/ours").await), "done/ended");
+    rig.later(HOUR);
+    assert_eq!(rig.reconcile().await["entered"], json!([]), "nor is it entered again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_comes_newest_first_is_left_where_it_is_too_old() {
+    let new: &[(&str, i64, i64)] = &[("batches/b1", 5, 4), ("batches/b2", 6, 5)];
+    let old: &[(&str, i64, i64)] = &[("batches/b3", 100, 90), ("batches/b4", 200, 190)];
+    let rig = rig(&[("RECONCILE_BATCHES", "true")]).await;
+    rig.api.says("batches", [page(&rig, new, Some("p2")), page(&rig, old, Some("p3"))]);
+    let found = rig.reconcile().await;
+    assert_eq!((&found["listed"], rig.api.asked_for("batches").len()), (&json!(4), 2));
+
+    // In any other order all of it is read.
+    let rig = Rig::make(rig.test, "other", Make { settings: setting(), ..Make::default() }).await;
+    let pages = [page(&rig, old, Some("p2")), page(&rig, old, Some("p3")), page(&rig, new, None)];
+    rig.api.says("batches", pages);
+    let found = rig.reconcile().await;
+    assert_eq!((&found["listed"], found["entered"].as_array().unwrap().len()), (&json!(6), 2));
+}
+
+fn setting() -> Vec<(&'static str, String)> {
+    vec![("RECONCILE_BATCHES", "true".to_owned())]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_too_long_for_one_invocation_goes_on_in_the_next() {
+    let rig = rig(&[("RECONCILE_BATCHES", "true")]).await;
+    let first = page(&rig, &[("batches/b1", 5, 4)], Some("p2"));
+    rig.api.says("batches", [first.slow(std::time::Duration::from_millis(200))]);
+    let time_passes = async {
+        while rig.api.asked_for("batches").is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        rig.later(20 * 60_000);
+    };
+    let (found, ()) = tokio::join!(rig.reconcile(), time_passes);
+    assert_eq!((&found["listed"], found["troubles"].as_array().unwrap().len()), (&json!(1), 1), "{found}");
+    rig.api.says("batches", [page(&rig, &[("batches/b2", 5, 4)], None)]);
+    assert_eq!(rig.reconcile().await["entered"], json!(["batches/b2"]));
+    let asked: Vec<bool> =
+        rig.api.asked_for("batches").iter().map(|asked| asked.target.contains("pageToken=p2")).collect();
+    assert_eq!(asked, [false, true]);
+    rig.reconcile().await;
+    assert!(!rig.api.asked_for("batches")[2].target.contains("pageToken"), "then from the beginning again");
+
+    // A page that is not there any more.
+    let gone = [page(&rig, &[("batches/b1", 5, 4)], Some("p2")).slow(std::time::Duration::from_millis(200))];
+    rig.api.says("batches", gone);
+    let asked = rig.api.asked_for("batches").len();
+    let time_passes = async {
+        while rig.api.asked_for("batches").len() == asked {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        rig.later(20 * 60_000);
+    };
+    tokio::join!(rig.reconcile(), time_passes);
+    rig.api.says("batches", [Answer::fault(400, "page token"), page(&rig, &[("batches/b3", 5, 4)], None)]);
+    assert_eq!(rig.reconcile().await["entered"], json!(["batches/b3"]));
 }

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    endpoint::secrets_manager,
     scripted::Scripted,
     support::{Row, TestMachine, number, sign},
 };
@@ -53,12 +54,15 @@ pub struct Make {
     pub pace: Pace,
     pub settings: Vec<(&'static str, String)>,
     pub s3_url: Option<String>,
+    /// Of what stands in front of DynamoDB, for the archiver alone.
+    pub dynamodb_url: Option<String>,
+    pub secrets_url: Option<String>,
 }
 
 impl Default for Make {
     fn default() -> Self {
         let pace = Pace { asleep: Duration::ZERO, ..Pace::default() };
-        Self { pace, settings: Vec::new(), s3_url: None }
+        Self { pace, settings: Vec::new(), s3_url: None, dynamodb_url: None, secrets_url: None }
     }
 }
 
@@ -98,15 +102,24 @@ impl Rig {
         if let Some(url) = make.s3_url {
             s3 = aws_sdk_s3::Client::from_conf(s3.config().to_builder().endpoint_url(url).build());
         }
+        let mut dynamodb = test.dynamodb();
+        if let Some(url) = make.dynamodb_url {
+            let config = dynamodb.config().to_builder().endpoint_url(url);
+            dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
+        }
         let clients = Clients {
-            dynamodb: test.dynamodb(),
+            dynamodb,
             eventbridge: stores.eventbridge(&at.eventbridge_url, aws::archiver_timeouts()),
             s3,
-            secrets: secrets(),
+            secrets: make.secrets_url.as_deref().map_or_else(secrets, secrets_manager),
         };
         let settings = ArchiverSettings::read(&lookup).unwrap();
         let archiver = Archiver::new(settings, clients, clock, make.pace).unwrap();
         Self { test, api, hands, archiver, tables, receiver: Arc::new(receiver) }
+    }
+
+    pub fn archiver(&self) -> &Archiver {
+        &self.archiver
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -121,6 +134,15 @@ impl Rig {
 
     pub fn now(&self) -> Millis {
         self.hands.now()
+    }
+
+    /// As the schedule has it done.
+    pub async fn sweep(&self) -> Value {
+        self.invoke(json!({"schedule": "sweep"}), 15 * MINUTE).await
+    }
+
+    pub async fn reconcile(&self) -> Value {
+        self.invoke(json!({"schedule": "reconcile"}), 15 * MINUTE).await
     }
 
     pub fn later(&self, by: Millis) {

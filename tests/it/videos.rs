@@ -178,7 +178,7 @@ async fn a_video_that_is_not_there_yet_is_waited_for_and_one_that_expired_is_gon
     );
     rig.later(2 * HOUR);
     let row = rig.work("msg_1").await;
-    assert!(text(&row, "last_error").starts_with("no output at first look"), "{row:?}");
+    assert_eq!(text(&row, "trouble"), "output_missing", "{row:?}");
     assert_eq!(number(&row, "due_at"), rig.now() + 30_000);
     rig.later(30_000);
     let row = rig.work("msg_1").await;
@@ -195,7 +195,7 @@ async fn of_a_deleted_operation_what_an_earlier_attempt_stored_is_kept() {
         rig.put(&format!("videos/op1/{number}.mp4"), OPERATION, *content).await;
     }
     let row = rig.take_to_the_end("msg_1", &event("video.generated", OPERATION)).await;
-    assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 2));
+    assert_eq!(end(&row), "done/archived");
     let job = rig.job(OPERATION).await.unwrap();
     rig.outputs(&job).await;
     assert_eq!(job["outputs"].as_array().unwrap().len(), 2);

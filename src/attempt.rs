@@ -1,0 +1,145 @@
+//! One attempt at a row's job: it is read, tried again where a short wait may help, and its absence is proved before
+//! it is believed.
+//!
+//! A job that the API does not know (404) is not gone for that: background interactions were unknown for two days and
+//! then there (googleapis/python-genai#2985), and the key of another project gets a 404 for every job. So a job is
+//! looked for again and again first ([`Pace::look_again`](crate::retry::Pace::look_again)). Only then, and only where
+//! the key works and is of the project whose webhook is ours, does its absence end the row.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    archive::{Report, Task},
+    clock::until,
+    gemini::Name,
+    ledger::{Delivery, TroubleKind, schema::attr},
+    trouble::Trouble,
+    webhook::{EventKind, Trust},
+    worker::Worker,
+};
+
+/// What an attempt came to.
+pub struct Attempted {
+    pub report: Result<Report, Trouble>,
+    /// Whether the job is ours for certain. It is asked only where the job could not be read.
+    pub ours: bool,
+}
+
+impl Worker {
+    /// Looks the job up and brings its outputs. Nothing is in the tables afterwards.
+    pub async fn attempt(&self, task: Task<'_>) -> Attempted {
+        let report = self.try_in_lease(task).await;
+        if !matches!(report, Err(Trouble::Absent(_) | Trouble::Rejected(_))) {
+            return Attempted { report, ours: true };
+        }
+        let ours = match self.is_ours(task.row).await {
+            Ok(ours) => ours,
+            Err(trouble) => return Attempted { report: Err(trouble), ours: true },
+        };
+        let report = match report {
+            Err(Trouble::Absent(why)) => self.absent(task, ours, why).await,
+            // A key that is refused everywhere is trouble of the key's, not of the job's.
+            rejected => match self.archive.gemini.probe().await {
+                Ok(()) => rejected,
+                Err(trouble) => Err(trouble),
+            },
+        };
+        Attempted { report, ours }
+    }
+
+    /// Tries, and tries again inside the lease where the wait is short. An output that was missing before is lost
+    /// when it is missing again, where absence proves anything.
+    async fn try_in_lease(&self, task: Task<'_>) -> Result<Report, Trouble> {
+        let (mut slept, mut tries) = (Duration::ZERO, 0);
+        loop {
+            match self.archive.bring(task).await {
+                Err(Trouble::Passing { why, after }) => {
+                    let wait = self.pace.wait(task.row.attempt.saturating_add(tries.into()), after);
+                    tries += 1;
+                    let is_last = tries >= self.pace.tries
+                        || slept + wait > self.pace.asleep
+                        || Instant::now() + wait >= task.deadline;
+                    if is_last {
+                        return Err(Trouble::Passing { why, after: Some(wait) });
+                    }
+                    sleep(wait).await;
+                    slept += wait;
+                }
+                Err(Trouble::Expired(_)) if task.row.trouble == Some(TroubleKind::OutputMissing) => {
+                    self.archive.gemini.probe().await?;
+                    self.check_project().await?;
+                    return self.archive.bring(Task { last_look: true, ..task }).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// A job that the API does not know: looked for again, and in the end gone, where it was ours, else foreign.
+    async fn absent(&self, task: Task<'_>, ours: bool, why: String) -> Result<Report, Trouble> {
+        let row = task.row;
+        let was_unauthorized = row.trouble == Some(TroubleKind::Unauthorized);
+        if ours && was_unauthorized {
+            self.archive.gemini.probe().await?;
+        }
+        // Where our own secret signed the event, its webhook must be listed: a key of another project shows at once.
+        if ours && (was_unauthorized || row.scheme.as_deref() == Some("v1")) {
+            self.check_project().await?;
+        }
+        let waited = until(row.trouble_began(TroubleKind::NotFound, task.now), task.now);
+        if self.pace.look_again(ours, waited).is_some() {
+            return Err(Trouble::Absent(why));
+        }
+        self.archive.gemini.probe().await?;
+        if ours {
+            self.check_project().await?;
+        }
+        match self.archive.bring(task).await {
+            Err(Trouble::Absent(why)) if ours => self.archive.recover(task, &why).await,
+            Err(Trouble::Absent(why)) => Err(Trouble::Foreign(why)),
+            other => other,
+        }
+    }
+
+    /// Whether the key is of the project whose webhook is ours. An API without webhooks (404) cannot tell, and where
+    /// our address is not known nobody can.
+    async fn check_project(&self) -> Result<(), Trouble> {
+        let Some(url) = &self.webhook_url else { return Ok(()) };
+        match self.archive.gemini.webhooks().await? {
+            Some(webhooks) if !webhooks.iter().any(|webhook| webhook.is_at(url)) => {
+                Err(Trouble::OtherProject(url.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the job is ours for certain: by our own secret or list, by a binding token, or because it is followed.
+    async fn is_ours(&self, row: &Delivery) -> Result<bool, Trouble> {
+        if row.trust == Trust::Project || self.archive.is_bound(row, None).await? {
+            return Ok(true);
+        }
+        for name in names(row) {
+            let job = self.ledger.job(&name).await.map_err(|error| Trouble::passing(error.to_string()))?;
+            if job.is_some_and(|job| job.contains_key(attr::WATCH_UNTIL)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The names under which an application may follow the job of an event.
+fn names(row: &Delivery) -> Vec<String> {
+    let Some(hint) = row.job_hint.as_deref().filter(|hint| !hint.is_empty()) else { return Vec::new() };
+    let name = match row.kind() {
+        EventKind::Batch => Name::batch(hint),
+        EventKind::Interaction => Name::interaction(hint),
+        EventKind::Video => Name::video(hint),
+        EventKind::Unknown => None,
+    };
+    let mut names = vec![hint.to_owned()];
+    names.extend(name.map(|name| name.to_string()).filter(|name| name != hint));
+    names
+}

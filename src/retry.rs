@@ -1,0 +1,217 @@
+//! How long a row waits for what stands in its way, and when it stops waiting.
+//!
+//! | trouble | next try | ends |
+//! | --- | --- | --- |
+//! | transient | what the API asks for, else doubled with full jitter up to 1 h | `failed` after 72 h |
+//! | key refused, request rejected | 15 min | `failed` 7 days after the row was put |
+//! | job not found, ours | as long as it has been looked for, between 30 s and 6 h | `gone` after 48 h |
+//! | job not found, only Google-signed | after 30 s, 10 min, 2 h, 8 h and 24 h in all | `foreign` after 24 h |
+//! | output of an ended job not there | 30 s | `gone` at the second look |
+//! | out of time | at once, or doubled where nothing is gained | `failed` after 72 h without progress |
+//!
+//! Each time counts from when the row met this class of trouble (`trouble_since`), not from when it was put. The
+//! seven days are the row's `give_up_at`, which its lease enforces.
+
+use std::time::Duration;
+
+use crate::{
+    clock::{Millis, until},
+    ledger::{Delivery, PATIENCE, TroubleKind},
+    trouble::Trouble,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+const FOREIGN_LOOKS: [Duration; 5] = [
+    Duration::from_secs(30),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(2 * 3600),
+    Duration::from_secs(8 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+
+/// In this many attempts of a row the API's own wish counts alone. Later ones double beside it.
+const OBEDIENT_ATTEMPTS: i64 = 3;
+
+/// How long troubles are waited out. The local machine is quicker.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The first wait of a transient trouble, doubled with every attempt.
+    pub first: Duration,
+    /// The longest wait of our own choice.
+    pub longest: Duration,
+    /// No wait is shorter, whatever the API asks for.
+    pub shortest: Duration,
+    /// No wait that the API asks for is obeyed beyond this.
+    pub longest_asked: Duration,
+    /// Waits that add up to no more are slept inside the lease.
+    pub asleep: Duration,
+    /// How often the API is asked about a job in one lease.
+    pub tries: u32,
+    /// The first wait for a job that the API does not know, or for an output that is not there.
+    pub absent: Duration,
+    /// The longest wait for a job that the API does not know.
+    pub longest_absent: Duration,
+    /// How long a job that is ours for certain is looked for (`MISSING_JOB_HOURS`).
+    pub missing: Duration,
+    /// When a job is looked for that only Google's signature speaks for, counted from the first look. They are few,
+    /// so that a stranger cannot make us poll.
+    pub foreign_looks: &'static [Duration],
+    /// While our key does not work, or the API rejects the request.
+    pub key: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            first: MINUTE,
+            longest: HOUR,
+            shortest: Duration::from_secs(1),
+            longest_asked: HOUR.saturating_mul(6),
+            asleep: MINUTE,
+            tries: 10,
+            absent: Duration::from_secs(30),
+            longest_absent: HOUR.saturating_mul(6),
+            missing: HOUR.saturating_mul(48),
+            foreign_looks: &FOREIGN_LOOKS,
+            key: MINUTE.saturating_mul(15),
+        }
+    }
+}
+
+/// What comes of a row whose attempt ended in trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is tried again after this, and counts under this class until then.
+    Wait(Duration, TroubleKind),
+    /// It ends as `failed`. A person can redrive it.
+    Fail,
+    /// It ends as `foreign`.
+    Foreign,
+}
+
+/// What an attempt has found out beside its trouble.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Whether the job is ours for certain. It counts only for a job that cannot be read.
+    pub ours: bool,
+    /// Whether a transfer has come further than the row's checkpoint.
+    pub progress: bool,
+}
+
+impl Pace {
+    /// Before the next try of a transient trouble: what the API asked for, else doubled with full jitter.
+    pub fn wait(&self, attempt: i64, asked: Option<Duration>) -> Duration {
+        let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 20)).unwrap_or(0);
+        let ceiling = self.first.saturating_mul(1 << doublings).min(self.longest);
+        let ours = ceiling.mul_f64(fastrand::f64());
+        let wait = match asked {
+            None => ours,
+            Some(asked) if attempt <= OBEDIENT_ATTEMPTS => asked,
+            Some(asked) => asked.max(ours),
+        };
+        wait.clamp(self.shortest, self.longest_asked)
+    }
+
+    /// How long until a job is looked for again that has been looked for this long. None: long enough.
+    pub fn look_again(&self, ours: bool, waited: Duration) -> Option<Duration> {
+        // A look that comes a moment early counts as the one that was planned.
+        let waited = waited.saturating_add(self.shortest);
+        if ours {
+            let left = self.missing.checked_sub(waited).filter(|left| !left.is_zero())?;
+            return Some(waited.clamp(self.absent, self.longest_absent).min(left).max(self.shortest));
+        }
+        self.foreign_looks.iter().find_map(|look| look.checked_sub(waited).filter(|left| !left.is_zero()))
+    }
+
+    /// What comes of a row after an attempt that ended in this trouble.
+    pub fn next(&self, trouble: &Trouble, row: &Delivery, known: Known, now: Millis) -> Next {
+        let waited = |kind| until(row.trouble_began(kind, now), now);
+        let rare = self.foreign_looks.last().copied().unwrap_or(self.longest);
+        match trouble {
+            Trouble::Passing { after, .. } if waited(TroubleKind::Transient) < PATIENCE => {
+                let wait = after.unwrap_or_else(|| self.wait(row.attempt, None));
+                Next::Wait(wait.clamp(self.shortest, self.longest_asked), TroubleKind::Transient)
+            }
+            Trouble::OutOfTime if known.progress => Next::Wait(Duration::ZERO, TroubleKind::Deadline),
+            Trouble::OutOfTime if waited(TroubleKind::Deadline) < PATIENCE => {
+                let first = row.attempt <= OBEDIENT_ATTEMPTS;
+                let wait = if first { Duration::ZERO } else { self.wait(row.attempt, None) };
+                Next::Wait(wait, TroubleKind::Deadline)
+            }
+            Trouble::Passing { .. } | Trouble::OutOfTime | Trouble::Lasting(_) => Next::Fail,
+            Trouble::Foreign(_) => Next::Foreign,
+            Trouble::Absent(_) => {
+                let wait = self.look_again(known.ours, waited(TroubleKind::NotFound)).unwrap_or(self.absent);
+                Next::Wait(wait, TroubleKind::NotFound)
+            }
+            Trouble::Expired(_) => Next::Wait(self.absent, TroubleKind::OutputMissing),
+            Trouble::KeyRefused(_) | Trouble::OtherProject(_) => {
+                Next::Wait(self.key, TroubleKind::Unauthorized)
+            }
+            Trouble::Rejected(_) if known.ours => Next::Wait(self.key, TroubleKind::Rejected),
+            Trouble::Rejected(_) => {
+                let wait = self.look_again(false, waited(TroubleKind::Rejected)).unwrap_or(rare);
+                Next::Wait(wait, TroubleKind::Rejected)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let pace = Pace::default();
+        for attempt in [1, 2, 3, 7, 100, i64::MAX] {
+            for _ in 0..100 {
+                let ceiling = [60, 120, 240].get(attempt as usize - 1).copied().unwrap_or(3600);
+                assert!(pace.wait(attempt, None) <= Duration::from_secs(ceiling), "attempt {attempt}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_api_is_obeyed_between_a_second_and_six_hours() {
+        let pace = Pace::default();
+        for attempt in [1, 3] {
+            let asked = Duration::from_millis(29_500);
+            assert_eq!(pace.wait(attempt, Some(asked)), asked);
+        }
+        assert!(
+            pace.wait(9, Some(MINUTE)) >= MINUTE,
+            "a row that was tried often may wait longer than asked"
+        );
+        assert_eq!(pace.wait(1, Some(HOUR * 24)), HOUR * 6);
+        for _ in 0..1000 {
+            for asked in [Some(Duration::ZERO), Some(Duration::from_nanos(1)), None] {
+                assert!(pace.wait(1, asked) >= Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// Hours from the first look at which a job is looked for, if each look comes when it is due.
+    fn looks(ours: bool) -> Vec<f64> {
+        let (pace, mut waited) = (Pace::default(), Duration::ZERO);
+        let mut looks = Vec::new();
+        while let Some(wait) = pace.look_again(ours, waited) {
+            waited += wait;
+            looks.push(waited.as_secs_f64() / 3600.0);
+        }
+        looks
+    }
+
+    #[test]
+    fn a_job_of_ours_is_looked_for_during_two_days_and_a_strangers_a_few_times_in_one() {
+        let ours = looks(true);
+        assert!((10..=25).contains(&ours.len()), "{ours:?}");
+        assert!((47.9..48.1).contains(ours.last().unwrap()), "{ours:?}");
+        assert!(ours.windows(2).all(|pair| pair[1] - pair[0] < 6.01), "{ours:?}");
+        let strange = looks(false);
+        assert_eq!(strange.len(), 5, "{strange:?}");
+        assert!((23.9..24.1).contains(strange.last().unwrap()), "{strange:?}");
+    }
+}

@@ -23,6 +23,7 @@ mod door;
 pub mod fuzzing;
 pub mod gemini;
 pub mod job;
+pub mod json;
 pub mod ledger;
 pub mod log;
 pub mod metrics;

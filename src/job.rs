@@ -173,6 +173,15 @@ impl EndedJob {
         }
     }
 
+    /// Says that an answer, which is in the bucket as it came, could not be read to its end.
+    pub fn cannot_read(&mut self, key: &str, why: &str) {
+        let why = format!("the answer could not be read to its end: {why}");
+        if self.error.is_none() {
+            self.error = Some(serde_json::json!({ "message": why }));
+        }
+        self.left.push(Left { source: key.to_owned(), why });
+    }
+
     /// In words, what of its outputs is not in the bucket.
     pub fn missed(&self) -> Option<String> {
         let first = self.left.first()?;

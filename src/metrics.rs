@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::{Clock, Millis, SystemClock},
+    job::EndedJob,
     ledger::{Outcome, Put},
     webhook::Refusal,
 };
@@ -31,6 +32,10 @@ pub const TROUBLE: &str = "Trouble";
 pub const ENDED: &str = "Ended";
 pub const GONE: &str = "Gone";
 pub const FAILED: &str = "Failed";
+/// Jobs whose outputs are not all in the bucket.
+pub const INCOMPLETE: &str = "Incomplete";
+/// Batches whose results are not as many as the batch says.
+pub const COUNT_MISMATCH: &str = "CountMismatch";
 pub const WAITING: &str = "Waiting";
 pub const CONFLICTS: &str = "Conflicts";
 pub const KEY_REFUSED: &str = "KeyRefused";
@@ -41,7 +46,7 @@ pub const SWEPT: &str = "Swept";
 pub const DUE: &str = "Due";
 pub const OLDEST_OPEN_SECONDS: &str = "OldestOpenSeconds";
 
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 17] = [
     ACCEPTED,
     DUPLICATES,
     REFUSED,
@@ -50,6 +55,8 @@ pub const ALL: [&str; 15] = [
     ENDED,
     GONE,
     FAILED,
+    INCOMPLETE,
+    COUNT_MISMATCH,
     WAITING,
     CONFLICTS,
     KEY_REFUSED,
@@ -88,6 +95,16 @@ pub fn ended(outcome: Outcome) {
     match outcome {
         Outcome::Gone => write(&[(ENDED, 1), (GONE, 1)], Some(outcome.name())),
         _ => write(&[(ENDED, 1)], Some(outcome.name())),
+    }
+}
+
+/// A job that was committed, for what it lacks.
+pub fn committed(job: &EndedJob) {
+    if !job.left.is_empty() {
+        write(&[(INCOMPLETE, 1)], Some(job.kind.name()));
+    }
+    if job.mismatch().is_some() {
+        write(&[(COUNT_MISMATCH, 1)], None);
     }
 }
 

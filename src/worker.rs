@@ -180,6 +180,9 @@ impl Worker {
             Ok(Report::Ended { job, outcome }) => {
                 let missed = job.missed();
                 let committed = self.ledger.commit(row, outcome, &job, missed.as_deref()).await?;
+                if committed == Committed::Done {
+                    metrics::committed(&job);
+                }
                 if committed == Committed::Done && self.announcer.is_some() {
                     let (worked, why) = self.announce(&as_committed(row, outcome, &job.name, now)).await?;
                     return Ok((worked, why.or(missed)));

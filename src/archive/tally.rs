@@ -1,10 +1,8 @@
-//! Counts what passes by: bytes, digest and, for results in lines, what the requests came to.
+//! Results in lines, added up as they pass by.
 //!
 //! Nothing of a line is held but a few short texts, so a line may be of any length: pictures make lines of 30 MB.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
     gemini::Usage,
@@ -15,37 +13,11 @@ use crate::{
 /// Of a name or a count, as many bytes are kept. All that are looked for are shorter.
 const MAX_TEXT_BYTES: usize = 64;
 
-/// Everything known of an object once all its bytes have passed.
-pub struct Measure {
-    digest: Sha256,
-    pub bytes: u64,
-    lines: Option<Tally>,
-}
-
-impl Measure {
-    /// Of results in lines, or of bytes that are not looked into.
-    pub fn new(lines: bool) -> Self {
-        Self { digest: Sha256::new(), bytes: 0, lines: lines.then(Tally::default) }
-    }
-
-    pub fn take(&mut self, piece: &Bytes) {
-        self.digest.update(piece);
-        self.bytes += piece.len() as u64;
-        if let Some(lines) = &mut self.lines {
-            lines.take(piece);
-        }
-    }
-
-    pub fn finish(self) -> (u64, [u8; 32], Option<Summary>) {
-        (self.bytes, self.digest.finalize().into(), self.lines.map(Tally::finish))
-    }
-}
-
 /// Splits a stream into lines and adds them up.
 ///
 /// It can be stored in the middle of a line, in less than 2 KB of JSON, and go on from there.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Tally {
+pub(super) struct Tally {
     summary: Summary,
     line: Option<Line>,
 }
@@ -134,7 +106,9 @@ impl Seen {
     /// None where the line tells of no end at all.
     fn end(&self) -> Option<End> {
         match self {
-            Self { has_error: true, .. } | Self { has_response: false, has_status: true, .. } => Some(End::Failed),
+            Self { has_error: true, .. } | Self { has_response: false, has_status: true, .. } => {
+                Some(End::Failed)
+            }
             Self { has_response: true, has_content: true, .. } => Some(End::Succeeded),
             Self { has_response: true, is_blocked: true, .. } => Some(End::Blocked),
             Self { names_response: true, .. } => Some(End::Empty),
@@ -150,7 +124,9 @@ impl Seen {
 impl Reader for Seen {
     fn wants(&mut self, path: &[&str]) -> bool {
         match path {
-            ["response"] | ["response", "promptFeedback" | "candidates"] | ["response", "candidates", ITEM] => true,
+            ["response"]
+            | ["response", "promptFeedback" | "candidates"]
+            | ["response", "candidates", ITEM] => true,
             ["response", "candidates", ITEM, "content"] => true,
             ["response", "candidates", ITEM, "content", "parts"] => true,
             ["response", "usageMetadata", rest @ ..] => Usage::wants(rest),
@@ -177,7 +153,8 @@ impl Reader for Seen {
 }
 
 /// Members that every response may have. Any other one, such as `embedding`, is content.
-const ABOUT_THE_RESPONSE: [&str; 5] = ["usageMetadata", "modelVersion", "modelStatus", "responseId", "createTime"];
+const ABOUT_THE_RESPONSE: [&str; 5] =
+    ["usageMetadata", "modelVersion", "modelStatus", "responseId", "createTime"];
 
 #[cfg(test)]
 mod tests {
@@ -191,7 +168,8 @@ mod tests {
         tally.finish()
     }
 
-    const PARTS: &str = r#""candidates":[{"content":{"parts":[{"text":"hi"}],"role":"model"},"finishReason":"STOP"}]"#;
+    const PARTS: &str =
+        r#""candidates":[{"content":{"parts":[{"text":"hi"}],"role":"model"},"finishReason":"STOP"}]"#;
 
     #[test]
     fn lines_are_counted_however_they_are_cut() {
@@ -229,7 +207,10 @@ mod tests {
             (line(r#"{"predictions":[1]}"#), "succeeded"),
             (format!(r#"{{"error":null,"response":{{{PARTS}}}}}"#), "succeeded"),
             (format!(r#"{{"odd":NaN,"text":"\ud800","response":{{{PARTS}}}}}"#), "succeeded"),
-            (format!(r#"{{"deep":{}{},"response":{{{PARTS}}}}}"#, "[".repeat(10_000), "]".repeat(10_000)), "succeeded"),
+            (
+                format!(r#"{{"deep":{}{},"response":{{{PARTS}}}}}"#, "[".repeat(10_000), "]".repeat(10_000)),
+                "succeeded",
+            ),
             (line(r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"}}"#), "blocked"),
             (line(r#"{"prompt_feedback":{"block_reason":"OTHER"},"usage_metadata":{}}"#), "blocked"),
             (line(&format!(r#"{{"promptFeedback":{{"safetyRatings":[]}},{PARTS}}}"#)), "succeeded"),
@@ -246,9 +227,17 @@ mod tests {
             ("[1]".into(), "unreadable"),
             ("null".into(), "unreadable"),
         ] {
-            let Summary { requests, succeeded, failed, blocked, empty, unreadable, .. } = tally(line.as_bytes(), 9);
-            let ends = [("succeeded", succeeded), ("failed", failed), ("blocked", blocked), ("empty", empty), ("unreadable", unreadable)];
-            let counted_as: Vec<_> = ends.iter().filter(|(_, count)| *count == 1).map(|(name, _)| *name).collect();
+            let Summary { requests, succeeded, failed, blocked, empty, unreadable, .. } =
+                tally(line.as_bytes(), 9);
+            let ends = [
+                ("succeeded", succeeded),
+                ("failed", failed),
+                ("blocked", blocked),
+                ("empty", empty),
+                ("unreadable", unreadable),
+            ];
+            let counted_as: Vec<_> =
+                ends.iter().filter(|(_, count)| *count == 1).map(|(name, _)| *name).collect();
             assert_eq!((requests, &counted_as[..]), (1, &[counted][..]), "{}", &line[..line.len().min(200)]);
         }
     }

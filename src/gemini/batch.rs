@@ -55,6 +55,8 @@ pub struct Batch {
     pub display_name: Option<String>,
     pub user_metadata: Option<Map<String, Value>>,
     pub output: Option<BatchOutput>,
+    /// Whether the list of inline results has none in it.
+    pub is_empty: bool,
     pub error: Option<Value>,
     /// What the batch says of its own requests, in `batchStats`.
     pub stated: Stated,
@@ -96,6 +98,7 @@ impl Batch {
         let flaw = document.scan(&mut answer)?;
         let (user_metadata, cut) = answer.user_metadata.read(&document)?;
         let output = output(&answer.response, &answer.metadata);
+        let is_empty = answer.response.items == 0 && answer.metadata.items == 0;
         let state_word = answer.state.unwrap_or_default();
         let state = match BatchState::of(word(&state_word)) {
             ended @ (BatchState::Succeeded | BatchState::EndedWithout) => ended,
@@ -111,6 +114,7 @@ impl Batch {
             display_name: answer.display_name,
             user_metadata,
             output,
+            is_empty,
             error: answer.error.map(|spot| document.value(spot, MAX_ERROR_BYTES)).transpose()?,
             stated: answer.stated,
             flaw,
@@ -185,9 +189,7 @@ fn output(response: &Output, metadata: &Output) -> Option<BatchOutput> {
         Some(file) => Some(BatchOutput::File(file.clone())),
         None => (output.items > 0).then_some(BatchOutput::Inline(*at)),
     });
-    full.or_else(|| {
-        places.iter().find(|(output, _)| output.has_list).map(|(_, at)| BatchOutput::Inline(*at))
-    })
+    full.or_else(|| places.iter().find(|(output, _)| output.has_list).map(|(_, at)| BatchOutput::Inline(*at)))
 }
 
 #[cfg(test)]
@@ -244,7 +246,8 @@ mod tests {
 
     #[test]
     fn of_an_answer_that_breaks_off_the_beginning_is_read_and_the_flaw_is_said() {
-        let broken = b"{\"name\": \"batches/b\", \"metadata\": {\"state\": \"BATCH_STATE_SUCCEEDED\"}, \"respo";
+        let broken =
+            b"{\"name\": \"batches/b\", \"metadata\": {\"state\": \"BATCH_STATE_SUCCEEDED\"}, \"respo";
         let batch = Batch::read(Document::new(Spilled::from_bytes(broken))).unwrap();
         assert_eq!((batch.state, batch.output), (BatchState::Succeeded, None));
         assert_eq!(batch.flaw.as_deref(), Some("it breaks off after 77 bytes"));

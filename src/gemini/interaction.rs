@@ -372,14 +372,24 @@ mod tests {
                 r#"{{"status":"completed","steps":[{{"type":"model_output","content":[{{"type":"text","text":"t\ud800"}}]}}],
                 "usage":{{"total_input_tokens":"5"}},"webhook_config":{{"user_metadata":{{"a":NaN}}}},{odd}}}"#
             ));
-            assert_eq!((interaction.state, interaction.flaw.is_some()), (InteractionState::Completed, flaw), "{odd}");
+            assert_eq!(
+                (interaction.state, interaction.flaw.is_some()),
+                (InteractionState::Completed, flaw),
+                "{odd}"
+            );
             assert_eq!(texts(&interaction), [["t\u{fffd}"]]);
-            assert_eq!((interaction.usage.tokens_in(), interaction.user_metadata.unwrap()["a"].as_str()), (5, Some("NaN")));
+            assert_eq!(
+                (interaction.usage.tokens_in(), interaction.user_metadata.unwrap()["a"].as_str()),
+                (5, Some("NaN"))
+            );
         }
         let broken = read("{\"status\": \"completed\", \"steps\": [{\"te");
         assert_eq!(broken.state, InteractionState::Completed);
         assert_eq!(broken.flaw.as_deref(), Some("it breaks off after 38 bytes"));
         let list = read("[1]");
-        assert_eq!((list.state, list.flaw.as_deref()), (InteractionState::Open, Some("it is no JSON object")));
+        assert_eq!(
+            (list.state, list.flaw.as_deref()),
+            (InteractionState::Open, Some("it is no JSON object"))
+        );
     }
 }

@@ -8,11 +8,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 
-use super::{
-    Document, InlineAt,
-    batch::inline,
-    document::PIECE,
-};
+use super::{Document, InlineAt, batch::inline, document::PIECE};
 use crate::{
     json::{ITEM, Kind, Reader, Scanned, Spot},
     trouble::Trouble,
@@ -185,17 +181,25 @@ mod tests {
                 format!(r#"{{"response":{{"t":"{long}"}},"metadata":{{"key":"{long}"}}}}"#),
                 format!(r#"{{"key":"{long}","response":{{"t":"{long}"}},"metadata":{{"key":"{long}"}}}}"#),
             ),
-            ("{\"odd\":\r\n \"a\nb\\\\\", \"x\": \"\\ud800\"}".into(), r#"{"odd": "a\nb\\", "x": "\ud800"}"#.into()),
+            (
+                "{\"odd\":\r\n \"a\nb\\\\\", \"x\": \"\\ud800\"}".into(),
+                r#"{"odd": "a\nb\\", "x": "\ud800"}"#.into(),
+            ),
             ("null".into(), "null".into()),
             ("[{\"metadata\":{\"key\":1}}]".into(), "[{\"metadata\":{\"key\":1}}]".into()),
         ] {
             let list = format!("[{item}, {item}]");
             let expected = format!("{line}\n{line}\n");
             for (at, answer) in [
-                (InlineAt::Response, format!(r#"{{"response":{{"inlinedResponses":{{"inlinedResponses":{list}}}}}}}"#)),
+                (
+                    InlineAt::Response,
+                    format!(r#"{{"response":{{"inlinedResponses":{{"inlinedResponses":{list}}}}}}}"#),
+                ),
                 (
                     InlineAt::Metadata,
-                    format!(r#"{{"metadata":{{"output":{{"inlined_responses":{{"inlinedResponses":{list}}}}}}}}}"#),
+                    format!(
+                        r#"{{"metadata":{{"output":{{"inlined_responses":{{"inlinedResponses":{list}}}}}}}}}"#
+                    ),
                 ),
                 (
                     InlineAt::Response,

@@ -43,7 +43,10 @@ impl UserMetadata {
             metadata.insert(name, document.value(spot, MAX_BYTES)?);
         }
         let cut = (self.left_out > 0).then(|| {
-            format!("{} members of user_metadata are left out: all are longer than {MAX_BYTES} bytes", self.left_out)
+            format!(
+                "{} members of user_metadata are left out: all are longer than {MAX_BYTES} bytes",
+                self.left_out
+            )
         });
         Ok(((!metadata.is_empty()).then_some(metadata), cut))
     }

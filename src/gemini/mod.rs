@@ -22,10 +22,10 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Response, Url, redirect::Policy};
 
 pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
-pub use lines::write_lines;
 pub use document::{Document, Spot};
 pub use download::{Download, Place};
 pub use interaction::{Interaction, InteractionState, Media, MediaAt};
+pub use lines::write_lines;
 pub use name::Name;
 pub use operation::Operation;
 pub use spill::Spilled;

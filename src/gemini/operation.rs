@@ -85,7 +85,8 @@ impl Operation {
         let (inner, outer) = (answer.inner, answer.outer);
         let error = value(answer.error)?;
         let filtered_reasons = value(inner.reasons.or(outer.reasons))?;
-        let samples = if inner.found.is_empty() { (outer.found, outer.more) } else { (inner.found, inner.more) };
+        let samples =
+            if inner.found.is_empty() { (outer.found, outer.more) } else { (inner.found, inner.more) };
         Ok(Self {
             done: answer.is_done,
             error,
@@ -123,7 +124,9 @@ impl Reader for Answer {
             ["done"] => self.is_done = value.is_true(),
             ["error"] => self.error = (!value.is_null()).then_some(value.spot),
             ["metadata", "webhookConfig", "userMetadata", _] => self.user_metadata.take(value),
-            ["response", "generateVideoResponse", rest @ ..] => self.inner.take(rest, value, &mut self.sample),
+            ["response", "generateVideoResponse", rest @ ..] => {
+                self.inner.take(rest, value, &mut self.sample)
+            }
             ["response", rest @ ..] => self.outer.take(rest, value, &mut self.sample),
             _ => {}
         }
@@ -215,8 +218,12 @@ mod tests {
             assert_eq!(operation.samples.len(), 1, "{response}");
             assert_eq!(operation.samples[0].at, MediaAt::Uri("u".into()), "{response}");
         }
-        let filtered = read(r#"{"done":true,"response":{"raiMediaFilteredCount":1,"rai_media_filtered_reasons":["r"]}}"#);
+        let filtered = read(
+            r#"{"done":true,"response":{"raiMediaFilteredCount":1,"rai_media_filtered_reasons":["r"]}}"#,
+        );
         assert_eq!((filtered.filtered, filtered.filtered_reasons), (1, Some(json!(["r"]))));
-        assert!(!read(r#"{"response":{"generateVideoResponse":{"raiMediaFilteredReasons":[]}}}"#).has_filtered());
+        assert!(
+            !read(r#"{"response":{"generateVideoResponse":{"raiMediaFilteredReasons":[]}}}"#).has_filtered()
+        );
     }
 }

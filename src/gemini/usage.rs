@@ -99,15 +99,35 @@ mod tests {
         let calls = r#"[{"prompt_tokens_details": [{"tokens": 3}, {"modality": "x", "tokens": "4"}], "candidates_tokens_details":
             [{"tokens": 5}]}, {"prompt_tokens_details": [{"tokens": 1}], "thoughts_tokens_details": [{"tokens": 2}]}]"#;
         for (usage, tokens_in, tokens_out) in [
-            (r#"{"total_input_tokens": 5, "total_output_tokens": "7", "total_thought_tokens": 2}"#.into(), 5, 9),
+            (
+                r#"{"total_input_tokens": 5, "total_output_tokens": "7", "total_thought_tokens": 2}"#.into(),
+                5,
+                9,
+            ),
             (r#"{"totalInputTokens": 5, "totalToolUseTokens": 3}"#.into(), 8, 0),
-            (r#"{"promptTokenCount": 5, "toolUsePromptTokenCount": 3, "candidatesTokenCount": 1.0}"#.into(), 8, 1),
+            (
+                r#"{"promptTokenCount": 5, "toolUsePromptTokenCount": 3, "candidatesTokenCount": 1.0}"#
+                    .into(),
+                8,
+                1,
+            ),
             (r#"{"prompt_token_count": 5, "promptTokensDetails": [{"tokenCount": 9}]}"#.into(), 5, 0),
             (r#"{"promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}]}"#.into(), 9, 0),
             (format!(r#"{{"model_invocation_token_counts": {calls}}}"#), 8, 7),
-            (format!(r#"{{"total_output_tokens": 0, "total_input_tokens": 6, "model_invocation_token_counts": {calls}}}"#), 6, 7),
+            (
+                format!(
+                    r#"{{"total_output_tokens": 0, "total_input_tokens": 6, "model_invocation_token_counts": {calls}}}"#
+                ),
+                6,
+                7,
+            ),
             (format!(r#"{{"total_output_tokens": 4, "model_invocation_token_counts": {calls}}}"#), 8, 4),
-            (r#"{"total_input_tokens": NaN, "total_output_tokens": -1, "x": {"promptTokenCount": 4}}"#.into(), 0, 0),
+            (
+                r#"{"total_input_tokens": NaN, "total_output_tokens": -1, "x": {"promptTokenCount": 4}}"#
+                    .into(),
+                0,
+                0,
+            ),
             ("[1]".into(), 0, 0),
         ] {
             let mut sums = Usage::default();

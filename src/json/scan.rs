@@ -405,7 +405,8 @@ mod tests {
     }
 
     fn scan(json: &[u8], piece: usize, unwanted: &[&'static str]) -> (Vec<String>, Result<(), String>) {
-        let (mut scanner, mut log) = (Scanner::new(64), Log { unwanted: unwanted.to_vec(), seen: Vec::new() });
+        let (mut scanner, mut log) =
+            (Scanner::new(64), Log { unwanted: unwanted.to_vec(), seen: Vec::new() });
         for piece in json.chunks(piece) {
             scanner.take(piece, &mut log);
             // As it is kept between two invocations.

@@ -12,7 +12,10 @@ enum Escape {
     None,
     Backslash,
     /// `\u` and so many hexadecimal digits.
-    Unicode { digits: u8, unit: u16 },
+    Unicode {
+        digits: u8,
+        unit: u16,
+    },
 }
 
 /// Takes the inside of a text byte by byte.

@@ -10,7 +10,8 @@ use super::unescaped;
 /// not know, such as `NaN`, become texts. What cannot be read even so, or is nested deeper than `serde_json` goes
 /// (128 levels), becomes a text as a whole. Of a member that is there twice the last counts.
 pub fn value(json: &[u8]) -> Value {
-    serde_json::from_str(&repaired(json)).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(json).into_owned()))
+    serde_json::from_str(&repaired(json))
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(json).into_owned()))
 }
 
 /// The same JSON with every text and every word in a form that strict parsers take.
@@ -96,7 +97,10 @@ mod tests {
     #[test]
     fn a_value_stays_the_same_or_becomes_its_text() {
         for (text, expected) in [
-            (r#"{"a": [1, -2.50, 1e3, 0, 0.0, true, null]}"#, json!({"a": [1, -2.5, 1e3, 0, 0.0, true, null]})),
+            (
+                r#"{"a": [1, -2.50, 1e3, 0, 0.0, true, null]}"#,
+                json!({"a": [1, -2.5, 1e3, 0, 0.0, true, null]}),
+            ),
             ("0.30000000000000004", json!(0.30000000000000004)),
             ("18446744073709551615", json!(u64::MAX)),
             ("12345678901234567890123", json!("12345678901234567890123")),

@@ -100,12 +100,14 @@ pub fn ended(outcome: Outcome) {
 
 /// A job that was committed, for what it lacks.
 pub fn committed(job: &EndedJob) {
-    if !job.left.is_empty() {
-        write(&[(INCOMPLETE, 1)], Some(job.kind.name()));
+    for name in lacks(job) {
+        write(&[(name, 1)], Some(job.kind.name()));
     }
-    if job.mismatch().is_some() {
-        write(&[(COUNT_MISMATCH, 1)], None);
-    }
+}
+
+fn lacks(job: &EndedJob) -> Vec<&'static str> {
+    let incomplete = (!job.left.is_empty()).then_some(INCOMPLETE);
+    incomplete.into_iter().chain(job.mismatch().map(|_| COUNT_MISMATCH)).collect()
 }
 
 pub fn announced_late() {
@@ -163,6 +165,7 @@ fn line(function: &str, now: Millis, metrics: &[(&str, u64)], reason: Option<&st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{JobKind, Left, Stated, Summary, Sums};
 
     #[test]
     fn a_line_is_what_the_embedded_metric_format_asks_for() {
@@ -181,6 +184,19 @@ mod tests {
                 "reason": "too_old",
             })
         );
+    }
+
+    #[test]
+    fn what_a_job_lacks_is_counted() {
+        let mut job = EndedJob::new("batches/b", JobKind::Batch, "BATCH_STATE_SUCCEEDED");
+        job.summary = Some(Sums::Batch(Summary { requests: 1, succeeded: 1, ..Summary::default() }));
+        assert!(lacks(&job).is_empty());
+        job.left.push(Left { source: "files/a".into(), why: "404".into() });
+        let stated = Stated { requests: Some(3), ..Stated::default() };
+        job.summary = Some(Sums::Batch(
+            Summary { requests: 1, succeeded: 1, ..Summary::default() }.compared_with(stated),
+        ));
+        assert_eq!(lacks(&job), [INCOMPLETE, COUNT_MISMATCH]);
     }
 
     #[test]

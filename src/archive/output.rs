@@ -87,7 +87,7 @@ impl Archive {
             Some(archived) => Ok(archived),
             None => {
                 let mut source = source();
-                source.waits_for_bytes = task.is_fresh();
+                source.waits_for_bytes = at.lines && task.is_fresh();
                 self.bucket.store(at, source, task.deadline).await
             }
         }

@@ -250,6 +250,6 @@ mod tests {
             b"{\"name\": \"batches/b\", \"metadata\": {\"state\": \"BATCH_STATE_SUCCEEDED\"}, \"respo";
         let batch = Batch::read(Document::new(Spilled::from_bytes(broken))).unwrap();
         assert_eq!((batch.state, batch.output), (BatchState::Succeeded, None));
-        assert_eq!(batch.flaw.as_deref(), Some("it breaks off after 77 bytes"));
+        assert_eq!(batch.flaw.as_deref(), Some("it breaks off after 76 bytes"));
     }
 }

@@ -13,6 +13,8 @@ mod announce;
 mod bad_input;
 mod bit_flips;
 mod canary;
+mod cases;
+mod cases_kinds;
 mod command_line;
 mod cost;
 mod crash;

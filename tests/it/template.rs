@@ -292,7 +292,7 @@ fn alarms(template: &Value) -> BTreeMap<String, Value> {
 fn every_alarm_has_a_metric_that_is_written_and_an_entry_in_the_runbook() {
     let runbook = file("docs/operations.md");
     let alarms = alarms(&template());
-    assert_eq!(alarms.len(), 12);
+    assert_eq!(alarms.len(), 13);
     for (name, alarm) in &alarms {
         let title = text(&alarm["AlarmName"]).replace("${AWS::StackName}-", "");
         let description = text(&alarm["AlarmDescription"]);

@@ -37,16 +37,68 @@ pub struct Output {
 }
 
 /// What a batch's responses add up to.
+///
+/// Each line is exactly one of `succeeded`, `failed`, `blocked`, `empty` and `unreadable`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     pub requests: u64,
     pub succeeded: u64,
     pub failed: u64,
-    /// Lines that are no JSON object or too long to look into. They are archived as they are.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// Prompts that were blocked, so that there is no response: `promptFeedback.blockReason`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub blocked: u64,
+    /// Responses without any content, for whatever `finishReason`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub empty: u64,
+    /// Lines that are no JSON object or hold neither a response nor an error. They are archived as they are.
+    #[serde(skip_serializing_if = "is_zero")]
     pub unreadable: u64,
+    /// Those that tools put into the prompt among them.
     pub tokens_in: u64,
+    /// Thoughts among them.
     pub tokens_out: u64,
+    /// What the batch says of itself, where that is something else than what was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stated: Option<Stated>,
+}
+
+/// What a batch says of its requests, in its `batchStats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stated {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u64>,
+    /// Never begun, because the batch ended before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<u64>,
+}
+
+impl Summary {
+    /// With what the batch says of itself, if that differs from what was counted.
+    ///
+    /// Google does not say whether a blocked or empty response counts as successful, so each is taken for either.
+    #[must_use]
+    pub fn compared_with(self, stated: Stated) -> Self {
+        let unclear = self.blocked + self.empty + self.unreadable;
+        let fits = |counted: u64, stated: u64| (counted..=counted.saturating_add(unclear)).contains(&stated);
+        let ended = match stated {
+            Stated { succeeded: Some(succeeded), failed, .. } => {
+                Some(succeeded.saturating_add(failed.unwrap_or(0)))
+            }
+            Stated { requests, pending, .. } => {
+                requests.map(|requests| requests.saturating_sub(pending.unwrap_or(0)))
+            }
+        };
+        let is_same = ended.is_none_or(|ended| ended == self.requests)
+            && stated.succeeded.is_none_or(|succeeded| fits(self.succeeded, succeeded))
+            && stated.failed.is_none_or(|failed| fits(self.failed, failed));
+        Self { stated: (!is_same).then_some(stated), ..self }
+    }
 }
 
 /// What a job adds up to, by its kind.
@@ -121,12 +173,31 @@ impl EndedJob {
         }
     }
 
+    /// Says that an answer, which is in the bucket as it came, could not be read to its end.
+    pub fn cannot_read(&mut self, key: &str, why: &str) {
+        let why = format!("the answer could not be read to its end: {why}");
+        if self.error.is_none() {
+            self.error = Some(serde_json::json!({ "message": why }));
+        }
+        self.left.push(Left { source: key.to_owned(), why });
+    }
+
     /// In words, what of its outputs is not in the bucket.
     pub fn missed(&self) -> Option<String> {
         let first = self.left.first()?;
-        let all = self.left.len() + self.outputs.len();
+        // One that is there without any bytes is an output and left.
+        let is_left = |output: &&Output| self.left.iter().any(|left| left.source == output.source);
+        let all = self.left.len() + self.outputs.iter().filter(|output| !is_left(output)).count();
         let (left, why, source) = (self.left.len(), &first.why, &first.source);
         Some(format!("{left} of {all} outputs were not fetched: {why} ({source})"))
+    }
+
+    /// What was counted in the results of a batch, where the batch itself says something else.
+    pub fn mismatch(&self) -> Option<Summary> {
+        match self.summary {
+            Some(Sums::Batch(summary)) if summary.stated.is_some() => Some(summary),
+            _ => None,
+        }
     }
 }
 
@@ -139,4 +210,30 @@ pub struct OpenJob {
     pub user_metadata: Option<Map<String, Value>>,
     /// The calls that it waits for, each with name, id and arguments.
     pub calls: Vec<Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_from_what_the_batch_says_of_itself_is_kept() {
+        let counted = Summary { requests: 4, succeeded: 2, failed: 1, blocked: 1, ..Summary::default() };
+        let stated = |requests, succeeded, failed, pending| Stated { requests, succeeded, failed, pending };
+        for (stated, differs) in [
+            (Stated::default(), false),
+            (stated(Some(4), None, None, None), false),
+            (stated(Some(5), None, None, None), true),
+            (stated(Some(3), None, None, None), true),
+            (stated(Some(6), None, None, Some(2)), false),
+            (stated(Some(4), Some(2), Some(2), None), false),
+            (stated(Some(4), Some(3), Some(1), Some(0)), false),
+            (stated(Some(4), Some(4), None, None), true),
+            (stated(Some(4), Some(1), Some(3), None), true),
+            (stated(Some(9), Some(3), Some(1), Some(5)), false),
+            (stated(Some(9), Some(3), None, Some(6)), true),
+        ] {
+            assert_eq!(counted.compared_with(stated).stated, differs.then_some(stated), "{stated:?}");
+        }
+    }
 }

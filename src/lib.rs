@@ -25,6 +25,7 @@ pub mod fuzzing;
 pub mod gemini;
 mod hex;
 pub mod job;
+pub mod json;
 pub mod ledger;
 pub mod log;
 pub mod metrics;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::{Clock, Millis, SystemClock},
+    job::EndedJob,
     ledger::{Outcome, Put, TroubleKind},
     webhook::Refusal,
 };
@@ -35,8 +36,10 @@ pub const FAILED: &str = "Failed";
 /// With the class of the trouble beside it.
 pub const WAITING: &str = "Waiting";
 pub const CONFLICTS: &str = "Conflicts";
-/// Jobs of which some outputs are archived and others are not.
+/// Jobs whose outputs are not all in the bucket.
 pub const INCOMPLETE: &str = "Incomplete";
+/// Batches whose results are not as many as the batch says.
+pub const COUNT_MISMATCH: &str = "CountMismatch";
 /// Also among the ended: deliveries under Google's signature for jobs that are not ours.
 pub const FOREIGN: &str = "Foreign";
 /// Also among the waiting: our key does not work, or is of another project.
@@ -52,7 +55,7 @@ pub const SWEPT: &str = "Swept";
 pub const DUE: &str = "Due";
 pub const OLDEST_OPEN_SECONDS: &str = "OldestOpenSeconds";
 
-pub const ALL: [&str; 19] = [
+pub const ALL: [&str; 20] = [
     ACCEPTED,
     DUPLICATES,
     REFUSED,
@@ -61,9 +64,10 @@ pub const ALL: [&str; 19] = [
     ENDED,
     GONE,
     FAILED,
+    INCOMPLETE,
+    COUNT_MISMATCH,
     WAITING,
     CONFLICTS,
-    INCOMPLETE,
     FOREIGN,
     KEY_REFUSED,
     REQUEST_REJECTED,
@@ -118,16 +122,28 @@ pub fn waiting(kind: TroubleKind) {
     write(&[(WAITING, 1), (apart, 1)], Some(kind.name()));
 }
 
+/// A job that was committed, for what it lacks.
+pub fn committed(job: &EndedJob) {
+    for name in lacks(job) {
+        write(&[(name, 1)], Some(job.kind.name()));
+    }
+}
+
+fn lacks(job: &EndedJob) -> Vec<&'static str> {
+    let incomplete = (!job.left.is_empty()).then_some(INCOMPLETE);
+    incomplete.into_iter().chain(job.mismatch().map(|_| COUNT_MISMATCH)).collect()
+}
+
+pub fn announced_late() {
+    write(&[(ENDED, 1)], Some("announced late"));
+}
+
 pub fn failed() {
     write(&[(FAILED, 1)], None);
 }
 
 pub fn conflict() {
     write(&[(CONFLICTS, 1)], None);
-}
-
-pub fn incomplete() {
-    write(&[(INCOMPLETE, 1)], None);
 }
 
 pub fn webhook_disabled() {
@@ -165,6 +181,7 @@ fn line(function: &str, now: Millis, metrics: &[(&str, u64)], reason: Option<&st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{JobKind, Left, Stated, Summary, Sums};
 
     #[test]
     fn a_line_is_what_the_embedded_metric_format_asks_for() {
@@ -183,6 +200,19 @@ mod tests {
                 "reason": "too_old",
             })
         );
+    }
+
+    #[test]
+    fn what_a_job_lacks_is_counted() {
+        let mut job = EndedJob::new("batches/b", JobKind::Batch, "BATCH_STATE_SUCCEEDED");
+        job.summary = Some(Sums::Batch(Summary { requests: 1, succeeded: 1, ..Summary::default() }));
+        assert!(lacks(&job).is_empty());
+        job.left.push(Left { source: "files/a".into(), why: "404".into() });
+        let stated = Stated { requests: Some(3), ..Stated::default() };
+        job.summary = Some(Sums::Batch(
+            Summary { requests: 1, succeeded: 1, ..Summary::default() }.compared_with(stated),
+        ));
+        assert_eq!(lacks(&job), [INCOMPLETE, COUNT_MISMATCH]);
     }
 
     #[test]

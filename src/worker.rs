@@ -188,9 +188,7 @@ impl Worker {
                 if committed != Committed::Done {
                     return Ok((self.committed(committed, outcome), missed));
                 }
-                if missed.is_some() && outcome != Outcome::Gone {
-                    metrics::incomplete();
-                }
+                metrics::committed(&job);
                 if self.announcer.is_none() {
                     return Ok((Worked::Ended(outcome), missed));
                 }

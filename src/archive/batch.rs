@@ -1,113 +1,141 @@
 //! Batches: one object of lines, whatever form the results came in.
+//!
+//! What a batch has put out is archived however it ended. An answer whose results cannot be read to their end is kept
+//! as it came, in `answer.json` beside the lines.
 
 use serde_json::json;
 
-use super::{
-    Archive, Report, Task,
-    bucket::{Archived, At},
-    output::Brought,
-    source::Source,
-};
+use super::{Archive, Report, Task, bucket::At, output::Brought, source::Source, told::Told};
 use crate::{
     gemini::{Batch, BatchOutput, BatchState, Name},
-    job::{EndedJob, JobKind, OpenJob, Sums},
+    job::{EndedJob, JobKind, Left, OpenJob, Sums},
     ledger::Outcome,
     trouble::Trouble,
 };
 
 const LINES: &str = "application/jsonl";
 
-pub(super) async fn bring(archive: &Archive, task: Task<'_>, hinted: Name) -> Result<Report, Trouble> {
+pub(super) async fn bring(
+    archive: &Archive,
+    task: Task<'_>,
+    told: &Told,
+    hinted: Name,
+) -> Result<Report, Trouble> {
     let mut batch = archive.gemini.batch(&hinted).await?;
-    archive.check_ours(task.row, batch.user_metadata.as_ref()).await?;
+    archive.check_ours(task.row, told, batch.user_metadata.as_ref()).await?;
     let name = batch.name.take().unwrap_or(hinted);
-    match batch.state {
-        BatchState::Open => task.open(OpenJob {
+    if batch.state == BatchState::Open && (batch.flaw.is_none() || !batch.state_word.is_empty()) {
+        return told.open(OpenJob {
             name: name.to_string(),
             kind: JobKind::Batch,
             state: batch.state_word,
             user_metadata: batch.user_metadata,
             calls: Vec::new(),
-        }),
-        BatchState::EndedWithout => Ok(Report::ended(ended(&name, &batch, task), Outcome::Ended)),
-        BatchState::Succeeded => {
-            let Some(output) = batch.output.take() else {
-                return Err(Trouble::passing("the batch has succeeded, but its output is not there yet"));
-            };
-            let key = key(&name);
-            let at = At { key: &key, job: name.as_str(), lines: true };
-            let mut job = ended(&name, &batch, task);
-            let outcome = match fetch(archive, task, at, batch, output).await? {
-                Brought::Stored(archived) => keep(&mut job, archived),
-                Brought::Lost(left) => {
-                    job.error = Some(json!({ "message": left.why }));
-                    job.left.push(left);
-                    Outcome::Gone
-                }
-                Brought::Left(left) => {
-                    return Err(Trouble::Lasting(format!(
-                        "the output {:?} is not fetched: {}",
-                        left.source, left.why
-                    )));
-                }
-            };
-            Ok(Report::ended(job, outcome))
-        }
+        });
     }
-}
-
-pub(super) async fn recover(
-    archive: &Archive,
-    task: Task<'_>,
-    name: Name,
-    why: &str,
-) -> Result<Report, Trouble> {
-    let key = key(&name);
-    let at = At { key: &key, job: name.as_str(), lines: true };
-    let mut job = task.ended(&name, JobKind::Batch, "UNKNOWN");
-    let outcome = match archive.bucket.adopt(at, None, task.deadline).await? {
-        Some(archived) => keep(&mut job, archived),
-        None => {
-            job.error = Some(json!({ "message": why }));
-            Outcome::Gone
+    let mut job = ended(task, told, &name, &batch);
+    if let Some(flaw) = batch.flaw.clone().filter(|_| !matches!(batch.output, Some(BatchOutput::File(_)))) {
+        keep_answer(archive, task, &name, &batch, &flaw, &mut job).await?;
+    }
+    let outcome = match batch.output.take() {
+        Some(BatchOutput::Inline(_)) if batch.state == BatchState::EndedWithout && batch.is_empty => {
+            Outcome::Ended
         }
+        Some(output) => keep(archive, task, &name, &batch, output, &mut job).await?,
+        None if batch.state == BatchState::Succeeded && batch.flaw.is_none() => {
+            return Err(Trouble::passing("the batch has succeeded, but its output is not there yet"));
+        }
+        None => Outcome::Ended,
     };
     Ok(Report::ended(job, outcome))
 }
 
-async fn fetch(
+/// The results, in lines. What they add up to is compared with what the batch says of itself.
+async fn keep(
     archive: &Archive,
     task: Task<'_>,
-    at: At<'_>,
-    batch: Batch,
+    name: &Name,
+    batch: &Batch,
     output: BatchOutput,
-) -> Result<Brought, Trouble> {
-    match output {
-        BatchOutput::File(file) => archive.bring_file(task, at, &file, |_| LINES.to_owned()).await,
+    job: &mut EndedJob,
+) -> Result<Outcome, Trouble> {
+    let key = lines_key(name);
+    let at = At { key: &key, job: name.as_str(), lines: true };
+    let brought = match &output {
+        BatchOutput::File(file) => archive.bring_file(task, at, file, |_| LINES.to_owned()).await?,
         BatchOutput::Inline(place) => {
-            let source = || Source::inline(batch, place, task.deadline);
-            archive.bring_source(task, at, source).await.map(Brought::Stored)
+            let source = || Source::inline(&batch.document, *place, task.deadline);
+            Brought::Stored(archive.bring_source(task, at, source).await?)
+        }
+    };
+    match brought {
+        Brought::Stored(archived) => {
+            let summary = archived.summary.map(|counted| counted.compared_with(batch.stated));
+            if let Some(counted) = summary.filter(|counted| counted.stated.is_some()) {
+                let stated = batch.stated;
+                tracing::warn!(
+                    job = job.name,
+                    ?counted,
+                    ?stated,
+                    "the batch states other counts than its results have"
+                );
+            }
+            job.summary = summary.map(Sums::Batch);
+            archived.keep(job);
+            Ok(Outcome::Archived)
+        }
+        // What had ended without a result was not sure to have an output.
+        Brought::Lost(left) if batch.state == BatchState::EndedWithout => {
+            job.left.push(left);
+            Ok(Outcome::Ended)
+        }
+        Brought::Lost(left) => {
+            job.error = Some(json!({ "message": left.why }));
+            job.left.push(left);
+            Ok(Outcome::Gone)
+        }
+        Brought::Left(left) => {
+            let Left { source, why } = left;
+            Err(Trouble::Lasting(format!("the output {source:?} is not fetched: {why}")))
         }
     }
 }
 
-fn ended(name: &Name, batch: &Batch, task: Task<'_>) -> EndedJob {
-    let told = task.ended(name, JobKind::Batch, &batch.state_word);
-    EndedJob {
-        user_metadata: batch.user_metadata.clone().or(told.user_metadata),
+/// The answer as it came, because it cannot be read to its end.
+async fn keep_answer(
+    archive: &Archive,
+    task: Task<'_>,
+    name: &Name,
+    batch: &Batch,
+    flaw: &str,
+    job: &mut EndedJob,
+) -> Result<(), Trouble> {
+    let key = answer_key(name);
+    let at = At { key: &key, job: name.as_str(), lines: false };
+    let source = || Source::document(&batch.document, task.deadline);
+    archive.bring_source(task, at, source).await?.keep(job);
+    job.cannot_read(&key, flaw);
+    Ok(())
+}
+
+fn ended(task: Task<'_>, told: &Told, name: &Name, batch: &Batch) -> EndedJob {
+    let state = if batch.state_word.is_empty() { "unknown" } else { &batch.state_word };
+    let ended = told.ended(task.row, name, JobKind::Batch, state);
+    let mut job = EndedJob {
+        user_metadata: batch.user_metadata.clone().or(ended.user_metadata),
         model: batch.model.clone(),
         display_name: batch.display_name.clone(),
-        error: batch.error.clone().or(told.error),
-        ..told
-    }
+        error: batch.error.clone().or(ended.error),
+        ..ended
+    };
+    job.left.extend(batch.cut.clone().map(|why| Left { source: name.to_string(), why }));
+    job
 }
 
-fn keep(job: &mut EndedJob, archived: Archived) -> Outcome {
-    job.outputs = vec![archived.output];
-    job.summary = archived.summary.map(Sums::Batch);
-    Outcome::Archived
-}
-
-fn key(name: &Name) -> String {
+pub(super) fn lines_key(name: &Name) -> String {
     format!("batches/{}/responses.jsonl", name.id())
+}
+
+pub(super) fn answer_key(name: &Name) -> String {
+    format!("batches/{}/answer.json", name.id())
 }

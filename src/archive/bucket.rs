@@ -11,7 +11,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{parts::Parts, source::Source, tally::Measure};
+use super::{measure::Measure, parts::Parts, source::Source};
 use crate::{
     gemini::{Document, Spilled},
     job::{Output, Summary},

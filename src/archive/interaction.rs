@@ -1,16 +1,16 @@
 //! Interactions: the answer as it is, its final text beside it, and its media.
 //!
-//! One that failed or was cut short is kept where it has put something out until then.
-
-use serde_json::json;
+//! The answer is stored before anything else, for every interaction that has ended, however it ended: what this code
+//! does not know how to read is in it.
 
 use super::{
     Archive, Report, Task,
     bucket::At,
     source::{Source, read_text},
+    told::Told,
 };
 use crate::{
-    gemini::{Interaction, InteractionState, Media, Name, off_the_loop},
+    gemini::{Document, Interaction, InteractionState, Media, Name, off_the_loop},
     job::{EndedJob, JobKind, Left, OpenJob, Sums, Text},
     ledger::Outcome,
     trouble::Trouble,
@@ -19,66 +19,63 @@ use crate::{
 /// Of the final text, as much as a row carries for a person to see.
 const LONGEST_TEXT: usize = 4 * 1024;
 
-pub(super) async fn bring(archive: &Archive, task: Task<'_>, hinted: Name) -> Result<Report, Trouble> {
+pub(super) async fn bring(
+    archive: &Archive,
+    task: Task<'_>,
+    told: &Told,
+    hinted: Name,
+) -> Result<Report, Trouble> {
     let mut interaction = archive.gemini.interaction(&hinted).await?;
-    archive.check_ours(task.row, interaction.user_metadata.as_ref()).await?;
+    archive.check_ours(task.row, told, interaction.user_metadata.as_ref()).await?;
     let name = interaction.name.take().unwrap_or(hinted);
+    // An answer that names no state is not understood. It may be another one soon, unless it breaks off.
+    let is_unknown = interaction.state_word.is_empty() && (interaction.flaw.is_some() || !task.is_fresh());
     match interaction.state {
-        InteractionState::Open if task.is_fresh() => Err(Trouble::passing(format!(
-            "the event tells of more, but the job is {}",
-            interaction.state_word
-        ))),
-        InteractionState::Open | InteractionState::RequiresAction => task.open(OpenJob {
-            name: name.to_string(),
-            kind: JobKind::Interaction,
-            state: interaction.state_word,
-            user_metadata: interaction.user_metadata,
-            calls: interaction.calls,
-        }),
-        InteractionState::Completed => keep(archive, task, &name, &interaction, Outcome::Archived).await,
-        InteractionState::EndedWithout if interaction.has_output() => {
-            keep(archive, task, &name, &interaction, Outcome::Ended).await
+        InteractionState::Open if is_unknown => {}
+        InteractionState::Open if task.is_fresh() => {
+            let state = &interaction.state_word;
+            return Err(Trouble::passing(format!("the event tells of more, but the job is {state}")));
         }
-        InteractionState::EndedWithout => Ok(Report::ended(ended(&name, &interaction, task), Outcome::Ended)),
+        InteractionState::Open | InteractionState::RequiresAction => {
+            return told.open(OpenJob {
+                name: name.to_string(),
+                kind: JobKind::Interaction,
+                state: interaction.state_word,
+                user_metadata: interaction.user_metadata,
+                calls: interaction.calls,
+            });
+        }
+        InteractionState::Completed | InteractionState::EndedWithout => {}
     }
+    keep(archive, task, told, &name, &interaction).await
 }
 
 /// From the answer that an earlier attempt has stored.
-pub(super) async fn recover(
+pub(super) async fn keep_stored(
     archive: &Archive,
     task: Task<'_>,
-    name: Name,
-    why: &str,
+    told: &Told,
+    name: &Name,
+    document: Document,
 ) -> Result<Report, Trouble> {
-    let key = key(&name);
-    let at = At { key: &key, job: name.as_str(), lines: false };
-    let Some(document) = archive.bucket.document(at, task.deadline).await? else {
-        let mut job = task.ended(&name, JobKind::Interaction, "unknown");
-        job.error = Some(json!({ "message": why }));
-        return Ok(Report::ended(job, Outcome::Gone));
-    };
     let interaction = off_the_loop(move || Interaction::read(document)).await?;
-    let outcome = match interaction.state {
-        InteractionState::Completed => Outcome::Archived,
-        _ => Outcome::Ended,
-    };
-    keep(archive, Task { last_look: true, ..task }, &name, &interaction, outcome).await
+    keep(archive, task, told, name, &interaction).await
 }
 
 /// The answer first: all else but what it only refers to could be had from it again.
 async fn keep(
     archive: &Archive,
     task: Task<'_>,
+    told: &Told,
     name: &Name,
     interaction: &Interaction,
-    outcome: Outcome,
 ) -> Result<Report, Trouble> {
-    let mut job = ended(name, interaction, task);
+    let mut job = ended(task, told, name, interaction);
     let document = &interaction.document;
-    let key = key(name);
+    let key = answer_key(name);
     let at = At { key: &key, job: name.as_str(), lines: false };
     let source = || Source::document(document, task.deadline);
-    job.outputs.push(archive.bring_source(task, at, source).await?.output);
+    archive.bring_source(task, at, source).await?.keep(&mut job);
     if !interaction.text.is_empty() {
         let key = format!("interactions/{}/text.md", name.id());
         let source = || Source::text(document, &interaction.text, task.deadline);
@@ -97,21 +94,33 @@ async fn keep(
     }
     if interaction.more_media > 0 {
         let why = format!("{} more outputs than a row can tell of", interaction.more_media);
-        job.left.push(Left { source: at.key.to_owned(), why });
+        job.left.push(Left { source: key.clone(), why });
     }
+    if let Some(flaw) = &interaction.flaw {
+        job.cannot_read(&key, flaw);
+    } else if interaction.state_word.is_empty() {
+        job.cannot_read(&key, "it names no state");
+    }
+    let outcome = match interaction.state {
+        InteractionState::Completed => Outcome::Archived,
+        _ => Outcome::Ended,
+    };
     Ok(Report::ended(job, outcome))
 }
 
-fn ended(name: &Name, interaction: &Interaction, task: Task<'_>) -> EndedJob {
-    let told = task.ended(name, JobKind::Interaction, &interaction.state_word);
-    let (tokens_in, tokens_out) = (interaction.tokens_in, interaction.tokens_out);
-    EndedJob {
-        user_metadata: interaction.user_metadata.clone().or(told.user_metadata),
+fn ended(task: Task<'_>, told: &Told, name: &Name, interaction: &Interaction) -> EndedJob {
+    let state = if interaction.state_word.is_empty() { "unknown" } else { &interaction.state_word };
+    let ended = told.ended(task.row, name, JobKind::Interaction, state);
+    let (tokens_in, tokens_out) = (interaction.usage.tokens_in(), interaction.usage.tokens_out());
+    let mut job = EndedJob {
+        user_metadata: interaction.user_metadata.clone().or(ended.user_metadata),
         model: interaction.model.clone(),
         summary: Some(Sums::Interaction { tokens_in, tokens_out }),
-        error: interaction.errors.clone().or(told.error),
-        ..told
-    }
+        error: interaction.errors.clone().or(ended.error),
+        ..ended
+    };
+    job.left.extend(interaction.cut.clone().map(|why| Left { source: name.to_string(), why }));
+    job
 }
 
 async fn beginning(interaction: &Interaction) -> Result<Text, Trouble> {
@@ -128,15 +137,12 @@ async fn beginning(interaction: &Interaction) -> Result<Text, Trouble> {
             read?;
         }
         bytes.truncate(LONGEST_TEXT);
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let whole = error.utf8_error().valid_up_to();
-                let mut bytes = error.into_bytes();
-                bytes.truncate(whole);
-                String::from_utf8(bytes).unwrap_or_default()
-            }
-        };
+        if cut {
+            // At a whole character.
+            let whole = bytes.utf8_chunks().last().map_or(0, |last| last.invalid().len());
+            bytes.truncate(bytes.len() - whole);
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(Text { text, cut })
     })
     .await
@@ -168,6 +174,6 @@ fn extension(media: &Media) -> &'static str {
     }
 }
 
-fn key(name: &Name) -> String {
+pub(super) fn answer_key(name: &Name) -> String {
     format!("interactions/{}/interaction.json", name.id())
 }

@@ -4,10 +4,13 @@ mod batch;
 mod bucket;
 mod first;
 mod interaction;
+mod measure;
 mod output;
 mod parts;
+mod recover;
 mod source;
 mod tally;
+mod told;
 mod video;
 
 use std::time::Duration;
@@ -15,13 +18,15 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use told::Told;
+
 pub use bucket::Bucket;
 pub use first::FirstDeliveries;
 
 use crate::{
     clock::{Millis, millis},
     gemini::{Gemini, Name},
-    job::{EndedJob, JobKind, OpenJob},
+    job::{EndedJob, OpenJob},
     ledger::{Delivery, Outcome},
     secrets::SecretStore,
     trouble::Trouble,
@@ -81,50 +86,17 @@ impl Task<'_> {
     fn is_fresh(&self) -> bool {
         self.now < self.row.received_at.saturating_add(millis(SETTLING))
     }
-
-    /// A job that has ended, with what its event told of it.
-    fn ended(&self, name: &Name, kind: JobKind, state: &str) -> EndedJob {
-        let event = Event::parse(&self.row.body);
-        EndedJob {
-            event_time: self.row.event_time,
-            user_metadata: event.user_metadata,
-            error: told_error(&self.row.body),
-            ..EndedJob::new(name.as_str(), kind, state)
-        }
-    }
-
-    /// A job that goes on. The API is read eventually consistent: an end must not be used up as "still open".
-    fn open(&self, job: OpenJob) -> Result<Report, Trouble> {
-        if Event::parse(&self.row.body).tells_of_an_end() {
-            return Err(Trouble::passing(format!("the event tells of an end, but the job is {}", job.state)));
-        }
-        Ok(Report::Open(job))
-    }
-}
-
-/// The error that the event told, where the API keeps none.
-fn told_error(body: &[u8]) -> Option<Value> {
-    let event: Value = serde_json::from_slice(body).ok()?;
-    let data = event.get("data")?;
-    let told: Map<String, Value> = [("code", "error_code"), ("message", "error_message")]
-        .into_iter()
-        .filter_map(|(name, told)| Some((name.to_owned(), data.get(told)?.clone())))
-        .collect();
-    if told.is_empty() {
-        data.get("error").or_else(|| data.get("errors")).cloned()
-    } else {
-        Some(Value::Object(told))
-    }
 }
 
 impl Archive {
     /// Looks the job up, brings its outputs into the bucket and says what to commit. It can be run again at any
     /// point: objects are a function of the job.
     pub async fn bring(&self, task: Task<'_>) -> Result<Report, Trouble> {
+        let told = Told::of(task.row);
         match self.job_of(task.row) {
-            Ok(Job::Batch(name)) => batch::bring(self, task, name).await,
-            Ok(Job::Video(name)) => video::bring(self, task, name).await,
-            Ok(Job::Interaction(name)) => interaction::bring(self, task, name).await,
+            Ok(Job::Batch(name)) => batch::bring(self, task, &told, name).await,
+            Ok(Job::Video(name)) => video::bring(self, task, &told, name).await,
+            Ok(Job::Interaction(name)) => interaction::bring(self, task, &told, name).await,
             Err(why) => Ok(Report::Nothing(why)),
         }
     }
@@ -150,8 +122,14 @@ impl Archive {
 
     /// Google signs events of everybody's jobs. Ours is one that our key can read and, where a binding key is set,
     /// one whose metadata carry our token, in the event or in the job.
-    async fn check_ours(&self, row: &Delivery, job: Option<&Map<String, Value>>) -> Result<(), Trouble> {
-        if row.trust == Trust::Project || self.binding.is_none() || self.is_bound(row, job).await? {
+    async fn check_ours(
+        &self,
+        row: &Delivery,
+        told: &Told,
+        job: Option<&Map<String, Value>>,
+    ) -> Result<(), Trouble> {
+        let said = told.event.user_metadata.as_ref();
+        if row.trust == Trust::Project || self.binding.is_none() || self.binds([said, job]).await? {
             return Ok(());
         }
         Err(Trouble::Foreign("it carries no binding token of ours".to_owned()))
@@ -159,10 +137,14 @@ impl Archive {
 
     /// Whether a token of ours shows that the job is our own.
     pub async fn is_bound(&self, row: &Delivery, job: Option<&Map<String, Value>>) -> Result<bool, Trouble> {
+        let said = Event::parse(&row.body).user_metadata;
+        self.binds([said.as_ref(), job]).await
+    }
+
+    async fn binds(&self, metadata: [Option<&Map<String, Value>>; 2]) -> Result<bool, Trouble> {
         let Some(store) = &self.binding else { return Ok(false) };
         let key = store.get().await.map_err(|error| Trouble::passing(error.to_string()))?;
-        let told = Event::parse(&row.body).user_metadata;
-        let metadata = || [told.as_ref(), job].into_iter().flatten();
+        let metadata = || metadata.into_iter().flatten();
         if metadata().any(|metadata| key.binds(metadata)) {
             return Ok(true);
         }
@@ -170,15 +152,5 @@ impl Archive {
         let has_token = metadata().any(|metadata| metadata.contains_key(TOKEN));
         let newer = if has_token { store.renewed(&key).await } else { None };
         Ok(newer.is_some_and(|key| metadata().any(|metadata| key.binds(metadata))))
-    }
-
-    /// What is left of a job that the API does not know any more: the objects of an earlier attempt, or nothing.
-    pub async fn recover(&self, task: Task<'_>, why: &str) -> Result<Report, Trouble> {
-        match self.job_of(task.row) {
-            Ok(Job::Batch(name)) => batch::recover(self, task, name, why).await,
-            Ok(Job::Video(name)) => video::recover(self, task, name, why).await,
-            Ok(Job::Interaction(name)) => interaction::recover(self, task, name, why).await,
-            Err(why) => Ok(Report::Nothing(why)),
-        }
     }
 }

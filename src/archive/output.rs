@@ -24,7 +24,7 @@ impl Brought {
     /// Into the job's row. Whether it is lost.
     pub fn keep(self, job: &mut EndedJob) -> bool {
         match self {
-            Self::Stored(archived) => job.outputs.push(archived.output),
+            Self::Stored(archived) => archived.keep(job),
             Self::Left(left) => job.left.push(left),
             Self::Lost(left) => {
                 job.left.push(left);
@@ -32,6 +32,17 @@ impl Brought {
             }
         }
         false
+    }
+}
+
+impl Archived {
+    /// Into the job's row. One without any bytes is told of as left, too.
+    pub fn keep(self, job: &mut EndedJob) {
+        if self.output.bytes == 0 {
+            let source = self.output.source.clone();
+            job.left.push(Left { source, why: "it has no bytes".to_owned() });
+        }
+        job.outputs.push(self.output);
     }
 }
 
@@ -61,7 +72,8 @@ impl Archive {
             Err(trouble) => return Err(trouble),
         };
         let content_type = content_type(download.content_type.take());
-        let source = Source::file(download, uri, &content_type, task.deadline);
+        let mut source = Source::file(download, uri, &content_type, task.deadline);
+        source.waits_for_bytes = task.is_fresh();
         self.bucket.store(at, source, task.deadline).await.map(Brought::Stored)
     }
 
@@ -73,7 +85,11 @@ impl Archive {
     ) -> Result<Archived, Trouble> {
         match self.earlier(task, at).await? {
             Some(archived) => Ok(archived),
-            None => self.bucket.store(at, source(), task.deadline).await,
+            None => {
+                let mut source = source();
+                source.waits_for_bytes = at.lines && task.is_fresh();
+                self.bucket.store(at, source, task.deadline).await
+            }
         }
     }
 

@@ -4,21 +4,16 @@ use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
 
-use super::tally::Measure;
+use super::measure::Measure;
 use crate::{
-    gemini::{Batch, Document, Download, InlineAt, Spot},
+    gemini::{Document, Download, InlineAt, Spot, write_lines},
     trouble::Trouble,
 };
-
-/// Inline results are handed over in pieces of about this size.
-const PIECE: usize = 64 * 1024;
 
 /// Of an address, as much as a row keeps.
 const LONGEST_ORIGIN: usize = 512;
@@ -35,6 +30,8 @@ pub struct Source<'a> {
     pieces: Pin<Box<dyn Stream<Item = Result<Bytes, Trouble>> + Send + 'a>>,
     rest: Bytes,
     deadline: Instant,
+    /// No bytes at all are not the output yet.
+    pub waits_for_bytes: bool,
 }
 
 impl<'a> Source<'a> {
@@ -46,22 +43,14 @@ impl<'a> Source<'a> {
             pieces: Box::pin(download.bytes().fuse()),
             rest: Bytes::new(),
             deadline,
+            waits_for_bytes: false,
         }
     }
 
     /// The same lines that a responses file would hold, one for each inline result.
-    pub fn inline(mut batch: Batch, at: InlineAt, deadline: Instant) -> Self {
-        let lines = move |each: Each<'_>| {
-            let mut piece = Vec::with_capacity(PIECE);
-            batch.walk_inline(at, |item| {
-                write_line(&mut piece, item);
-                if piece.len() < PIECE {
-                    return Ok(());
-                }
-                each(Bytes::from(std::mem::replace(&mut piece, Vec::with_capacity(PIECE))))
-            })?;
-            each(Bytes::from(piece))
-        };
+    pub fn inline(document: &Document, at: InlineAt, deadline: Instant) -> Self {
+        let document = document.clone();
+        let lines = move |each: Each<'_>| write_lines(&document, at, each);
         Self::blocking(lines, None, "application/jsonl", "inlinedResponses", deadline)
     }
 
@@ -118,6 +107,7 @@ impl<'a> Source<'a> {
             pieces: Box::pin(pieces.fuse()),
             rest: Bytes::new(),
             deadline,
+            waits_for_bytes: false,
         }
     }
 
@@ -134,6 +124,9 @@ impl<'a> Source<'a> {
             }
             self.rest = piece.split_off(piece.len().min(size - part.len()));
             part.extend_from_slice(&piece);
+        }
+        if part.is_empty() && measure.bytes == 0 && self.waits_for_bytes {
+            return Err(Trouble::passing(format!("the output has no bytes yet ({})", self.origin)));
         }
         Ok(part.freeze())
     }
@@ -158,67 +151,4 @@ pub fn read_text(document: &Document, text: &[Vec<Spot>], each: Each<'_>) -> Res
         }
     }
     Ok(())
-}
-
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow)]
-    key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<Metadata<'a>>,
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow)]
-    key: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a RawValue>,
-}
-
-/// One result as one line. Its values are kept letter by letter, except for line breaks between tokens.
-fn write_line(into: &mut Vec<u8>, item: &RawValue) {
-    let line = serde_json::from_str(item.get()).ok().and_then(|item: Item| {
-        let key = item.key.or_else(|| item.metadata.and_then(|metadata| metadata.key));
-        let line = Line { key, response: item.response, error: item.error };
-        serde_json::to_string(&line).ok().filter(|_| line.response.is_some() || line.error.is_some())
-    });
-    let text = line.as_deref().unwrap_or(item.get());
-    into.extend(text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
-    into.push(b'\n');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inline_results_become_the_lines_of_a_file() {
-        for (item, line) in [
-            (
-                "{\"metadata\": {\"key\": \"r1\"},\n \"response\": {\"a\":\n 1.50}}",
-                "{\"key\":\"r1\",\"response\":{\"a\": 1.50}}\n",
-            ),
-            (r#"{"error":{"code":3}}"#, "{\"error\":{\"code\":3}}\n"),
-            (r#"{"key":7,"response":null,"error":{}}"#, "{\"key\":7,\"error\":{}}\n"),
-            ("{\"odd\":\r\n true}", "{\"odd\": true}\n"),
-            ("null", "null\n"),
-        ] {
-            let mut out = Vec::new();
-            write_line(&mut out, &RawValue::from_string(item.to_owned()).unwrap());
-            assert_eq!(String::from_utf8(out).unwrap(), line);
-        }
-    }
 }

@@ -1,86 +1,29 @@
-//! Counts what passes by: bytes, digest and, for results in lines, what the requests came to.
+//! Results in lines, added up as they pass by.
+//!
+//! Nothing of a line is held but a few short texts, so a line may be of any length: pictures make lines of 30 MB.
 
-use bytes::Bytes;
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
 
-use crate::job::Summary;
+use crate::{
+    gemini::Usage,
+    job::Summary,
+    json::{ITEM, Kind, Reader, Scanned, Scanner},
+};
 
-/// A longer line is archived and counted, but not looked into.
-const LONGEST_LINE: usize = 16 * 1024 * 1024;
-
-/// Everything known of an object once all its bytes have passed.
-pub struct Measure {
-    digest: Sha256,
-    pub bytes: u64,
-    lines: Option<Tally>,
-}
-
-impl Measure {
-    /// Of results in lines, or of bytes that are not looked into.
-    pub fn new(lines: bool) -> Self {
-        Self { digest: Sha256::new(), bytes: 0, lines: lines.then(Tally::default) }
-    }
-
-    pub fn take(&mut self, piece: &Bytes) {
-        self.digest.update(piece);
-        self.bytes += piece.len() as u64;
-        if let Some(lines) = &mut self.lines {
-            lines.take(piece);
-        }
-    }
-
-    pub fn finish(self) -> (u64, [u8; 32], Option<Summary>) {
-        (self.bytes, self.digest.finalize().into(), self.lines.map(Tally::finish))
-    }
-}
+/// Of a name or a count, as many bytes are kept. All that are looked for are shorter.
+const MAX_TEXT_BYTES: usize = 64;
 
 /// Splits a stream into lines and adds them up.
-#[derive(Default)]
-struct Tally {
+///
+/// It can be stored in the middle of a line, in less than 2 KB of JSON, and go on from there.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Tally {
     summary: Summary,
-    line: Vec<u8>,
-    too_long: bool,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    response: Option<Response>,
-    error: Option<IgnoredAny>,
-    status: Option<IgnoredAny>,
-}
-
-/// An embedding has no usage, but may have a count of its own.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Response {
-    usage_metadata: Option<Usage>,
-    #[serde(default)]
-    token_count: Count,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Usage {
-    prompt_token_count: Count,
-    candidates_token_count: Count,
-    thoughts_token_count: Count,
-}
-
-/// A number, or a number in a text, as the API writes its longer ones. Anything else counts for nothing.
-#[derive(Clone, Copy, Default)]
-struct Count(u64);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Ok(Self(value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)))
-    }
+    line: Option<Line>,
 }
 
 impl Tally {
-    fn take(&mut self, mut piece: &[u8]) {
+    pub fn take(&mut self, mut piece: &[u8]) {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (head, tail) = piece.split_at(end);
             self.append(head);
@@ -90,49 +33,128 @@ impl Tally {
         self.append(piece);
     }
 
+    /// Blank lines are no lines.
     fn append(&mut self, part: &[u8]) {
-        if self.line.len() + part.len() > LONGEST_LINE {
-            self.too_long = true;
-            self.line.clear();
-        }
-        if !self.too_long {
-            self.line.extend_from_slice(part);
+        let part = if self.line.is_none() { part.trim_ascii_start() } else { part };
+        if !part.is_empty() {
+            let line = self.line.get_or_insert_default();
+            line.scanner.take(part, &mut line.seen);
         }
     }
 
     fn end_line(&mut self) {
-        let too_long = std::mem::take(&mut self.too_long);
-        let line = self.line.trim_ascii();
-        if too_long {
-            self.summary.requests += 1;
-            self.summary.unreadable += 1;
-        } else if !line.is_empty() {
-            self.summary.requests += 1;
-            count(line, &mut self.summary);
+        let Some(mut line) = self.line.take() else { return };
+        let is_whole = line.scanner.finish(&mut line.seen).is_ok();
+        let sum = &mut self.summary;
+        sum.requests += 1;
+        match line.seen.end() {
+            Some(end) if is_whole && line.scanner.outermost() == Some(Kind::Object) => match end {
+                End::Succeeded => sum.succeeded += 1,
+                End::Failed => sum.failed += 1,
+                End::Blocked => sum.blocked += 1,
+                End::Empty => sum.empty += 1,
+            },
+            _ => sum.unreadable += 1,
         }
-        self.line.clear();
+        sum.tokens_in = sum.tokens_in.saturating_add(line.seen.tokens_in());
+        sum.tokens_out = sum.tokens_out.saturating_add(line.seen.usage.tokens_out());
     }
 
-    fn finish(mut self) -> Summary {
+    pub fn finish(mut self) -> Summary {
         self.end_line();
         self.summary
     }
 }
 
-fn count(line: &[u8], sum: &mut Summary) {
-    match serde_json::from_slice(line) {
-        Ok(Line { response: Some(response), error: None, .. }) => {
-            let usage = response.usage_metadata.unwrap_or_default();
-            let tokens_in = usage.prompt_token_count.0.max(response.token_count.0);
-            let out = usage.candidates_token_count.0.saturating_add(usage.thoughts_token_count.0);
-            sum.succeeded += 1;
-            sum.tokens_in = sum.tokens_in.saturating_add(tokens_in);
-            sum.tokens_out = sum.tokens_out.saturating_add(out);
-        }
-        Ok(Line { error: Some(_), .. } | Line { response: None, status: Some(_), .. }) => sum.failed += 1,
-        _ => sum.unreadable += 1,
+/// A line that has not ended.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    scanner: Scanner,
+    seen: Seen,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { scanner: Scanner::new(MAX_TEXT_BYTES), seen: Seen::default() }
     }
 }
+
+/// What a request came to.
+enum End {
+    Succeeded,
+    Failed,
+    Blocked,
+    Empty,
+}
+
+/// What of a line matters.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Seen {
+    /// A member of this name is there. It may be `null`.
+    names_response: bool,
+    has_response: bool,
+    has_error: bool,
+    has_status: bool,
+    has_content: bool,
+    is_blocked: bool,
+    usage: Usage,
+    /// An embedding has no usage, but may have a count of its own.
+    token_count: u64,
+}
+
+impl Seen {
+    /// None where the line tells of no end at all.
+    fn end(&self) -> Option<End> {
+        match self {
+            Self { has_error: true, .. } | Self { has_response: false, has_status: true, .. } => {
+                Some(End::Failed)
+            }
+            Self { has_response: true, has_content: true, .. } => Some(End::Succeeded),
+            Self { has_response: true, is_blocked: true, .. } => Some(End::Blocked),
+            Self { names_response: true, .. } => Some(End::Empty),
+            _ => None,
+        }
+    }
+
+    fn tokens_in(&self) -> u64 {
+        self.usage.tokens_in().max(self.token_count)
+    }
+}
+
+impl Reader for Seen {
+    fn wants(&mut self, path: &[&str]) -> bool {
+        match path {
+            ["response"]
+            | ["response", "promptFeedback" | "candidates"]
+            | ["response", "candidates", ITEM] => true,
+            ["response", "candidates", ITEM, "content"] => true,
+            ["response", "candidates", ITEM, "content", "parts"] => true,
+            ["response", "usageMetadata", rest @ ..] => Usage::wants(rest),
+            _ => false,
+        }
+    }
+
+    fn value(&mut self, path: &[&str], value: &Scanned<'_>) {
+        let is_there = !value.is_null();
+        match path {
+            ["response"] => (self.names_response, self.has_response) = (true, is_there),
+            ["error"] => self.has_error = is_there,
+            ["status"] => self.has_status = is_there,
+            ["response", "tokenCount"] => self.token_count = value.count().unwrap_or(0),
+            ["response", "usageMetadata", rest @ ..] => self.usage.take(rest, value),
+            ["response", "promptFeedback", "blockReason"] => self.is_blocked = is_there,
+            // A candidate without parts has put nothing out.
+            ["response", "candidates", ITEM, "content", "parts", ITEM] => self.has_content = true,
+            ["response", "candidates", ..] | ["response", "promptFeedback", ..] => {}
+            ["response", name] => self.has_content |= is_there && !ABOUT_THE_RESPONSE.contains(name),
+            _ => {}
+        }
+    }
+}
+
+/// Members that every response may have. Any other one, such as `embedding`, is content.
+const ABOUT_THE_RESPONSE: [&str; 5] =
+    ["usageMetadata", "modelVersion", "modelStatus", "responseId", "createTime"];
 
 #[cfg(test)]
 mod tests {
@@ -146,33 +168,92 @@ mod tests {
         tally.finish()
     }
 
+    const PARTS: &str =
+        r#""candidates":[{"content":{"parts":[{"text":"hi"}],"role":"model"},"finishReason":"STOP"}]"#;
+
     #[test]
     fn lines_are_counted_however_they_are_cut() {
-        let text = concat!(
-            r#"{"key":"a","response":{"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":5}}}"#,
-            "\r\n\n",
+        let text = [
+            &format!(r#"{{"key":"a","response":{{{PARTS},"usageMetadata":{{"promptTokenCount":3,"candidatesTokenCount":5}}}}}}"#),
+            "\r\n",
             r#"{"error":{"code":3,"message":"x"},"key":"b"}"#,
-            "\n",
             r#"{"key":"c","status":{"code":3}}"#,
-            "\nbroken {\n",
-            r#"{"response":{"usageMetadata":{"promptTokenCount":1,"thoughtsTokenCount":2}}}"#,
-            "\n",
+            "broken {",
+            &format!(r#"{{"response":{{"usageMetadata":{{"promptTokenCount":"1","thoughtsTokenCount":2,"toolUsePromptTokenCount":4}},{PARTS}}}}}"#),
             r#"{"key":"d","response":{"embedding":{"values":[0.5,-1e-3]},"tokenCount":"6"}}"#,
-            "\n",
             r#"{"response":{"embedding":{"values":[]},"usageMetadata":null}}"#,
-        );
-        let want =
-            Summary { requests: 7, succeeded: 4, failed: 2, unreadable: 1, tokens_in: 10, tokens_out: 7 };
+        ]
+        .join("\n");
+        let want = Summary {
+            requests: 7,
+            succeeded: 4,
+            failed: 2,
+            unreadable: 1,
+            tokens_in: 14,
+            tokens_out: 7,
+            ..Summary::default()
+        };
         for piece in [1, 2, 7, 64, 10_000] {
             assert_eq!(tally(text.as_bytes(), piece), want, "in pieces of {piece}");
         }
     }
 
     #[test]
-    fn a_line_beyond_the_limit_is_counted_and_forgotten() {
-        let mut text = vec![b'x'; LONGEST_LINE + 1];
-        text.extend_from_slice(b"\n{\"response\":{}}\n");
-        let summary = tally(&text, 1 << 20);
-        assert_eq!((summary.requests, summary.unreadable, summary.succeeded), (2, 1, 1));
+    fn each_line_is_counted_as_what_it_is() {
+        let line = |response: &str| format!(r#"{{"key":"k","response":{response}}}"#);
+        for (line, counted) in [
+            (line(&format!("{{{PARTS}}}")), "succeeded"),
+            (line(r#"{"candidates":[{"content":{"parts":[{"inlineData":{"data":"AA=="}}]}}]}"#), "succeeded"),
+            (line(r#"{"predictions":[1]}"#), "succeeded"),
+            (format!(r#"{{"error":null,"response":{{{PARTS}}}}}"#), "succeeded"),
+            (format!(r#"{{"odd":NaN,"text":"\ud800","response":{{{PARTS}}}}}"#), "succeeded"),
+            (
+                format!(r#"{{"deep":{}{},"response":{{{PARTS}}}}}"#, "[".repeat(10_000), "]".repeat(10_000)),
+                "succeeded",
+            ),
+            (line(r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"}}"#), "blocked"),
+            (line(r#"{"prompt_feedback":{"block_reason":"OTHER"},"usage_metadata":{}}"#), "blocked"),
+            (line(&format!(r#"{{"promptFeedback":{{"safetyRatings":[]}},{PARTS}}}"#)), "succeeded"),
+            (line("{}"), "empty"),
+            (line(r#"{"candidates":[]}"#), "empty"),
+            (line(r#"{"candidates":[{"finishReason":"SAFETY"}],"modelVersion":"m"}"#), "empty"),
+            (line(r#"{"candidates":[{"content":{"role":"model"},"finishReason":"MAX_TOKENS"}]}"#), "empty"),
+            (line(r#"{"candidates":[{"content":{"parts":[]}}],"responseId":"r"}"#), "empty"),
+            (r#"{"response":null,"error":null}"#.into(), "empty"),
+            (r#"{"response":{"candidates":[]},"error":{"code":3}}"#.into(), "failed"),
+            (r#"{"status":{"code":3},"response":null}"#.into(), "failed"),
+            (r#"{"key":"only"}"#.into(), "unreadable"),
+            (r#"{"response":{}"#.into(), "unreadable"),
+            ("[1]".into(), "unreadable"),
+            ("null".into(), "unreadable"),
+        ] {
+            let Summary { requests, succeeded, failed, blocked, empty, unreadable, .. } =
+                tally(line.as_bytes(), 9);
+            let ends = [
+                ("succeeded", succeeded),
+                ("failed", failed),
+                ("blocked", blocked),
+                ("empty", empty),
+                ("unreadable", unreadable),
+            ];
+            let counted_as: Vec<_> =
+                ends.iter().filter(|(_, count)| *count == 1).map(|(name, _)| *name).collect();
+            assert_eq!((requests, &counted_as[..]), (1, &[counted][..]), "{}", &line[..line.len().min(200)]);
+        }
+    }
+
+    #[test]
+    fn a_line_of_any_length_is_counted_and_stored_in_its_middle_in_a_few_bytes() {
+        let mut tally = Tally::default();
+        tally.take(br#"{"response":{"candidates":[{"content":{"parts":[{"inlineData":{"mimeType":"image/png","data":""#);
+        for _ in 0..600 {
+            tally.take(&[b'A'; 64 * 1024]);
+            let stored = serde_json::to_string(&tally).unwrap();
+            assert!(stored.len() < 2048, "{stored}");
+            tally = serde_json::from_str(&stored).unwrap();
+        }
+        tally.take(br#""}}]}}],"usageMetadata":{"promptTokenCount":7}}}"#);
+        let summary = tally.finish();
+        assert_eq!((summary.requests, summary.succeeded, summary.tokens_in), (1, 1, 7));
     }
 }

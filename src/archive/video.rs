@@ -1,20 +1,28 @@
-//! Videos that an operation made: each sample an object.
+//! Videos that an operation made: each sample an object, and the answer as it came in `operation.json`.
+//!
+//! The answer is stored before anything else, for every operation that has ended: it says why there is no video, and
+//! holds what this code does not know how to read.
 
 use serde_json::{Value, json};
 
-use super::{Archive, Report, Task, bucket::At, output::Brought};
+use super::{Archive, Report, Task, bucket::At, source::Source, told::Told};
 use crate::{
-    gemini::{Name, Operation},
-    job::{EndedJob, JobKind, OpenJob, Sums},
+    gemini::{Document, Name, Operation, off_the_loop},
+    job::{EndedJob, JobKind, Left, OpenJob, Sums},
     ledger::Outcome,
     trouble::Trouble,
 };
 
-pub(super) async fn bring(archive: &Archive, task: Task<'_>, name: Name) -> Result<Report, Trouble> {
+pub(super) async fn bring(
+    archive: &Archive,
+    task: Task<'_>,
+    told: &Told,
+    name: Name,
+) -> Result<Report, Trouble> {
     let operation = archive.gemini.operation(&name).await?;
-    archive.check_ours(task.row, operation.user_metadata.as_ref()).await?;
-    if !operation.done {
-        return task.open(OpenJob {
+    archive.check_ours(task.row, told, operation.user_metadata.as_ref()).await?;
+    if !operation.done && operation.flaw.is_none() {
+        return told.open(OpenJob {
             name: name.to_string(),
             kind: JobKind::Video,
             state: "not done".to_owned(),
@@ -22,76 +30,111 @@ pub(super) async fn bring(archive: &Archive, task: Task<'_>, name: Name) -> Resu
             calls: Vec::new(),
         });
     }
-    let has_filtered = operation.filtered > 0 || operation.filtered_reasons.is_some();
-    if operation.samples.is_empty() && operation.error.is_none() && !has_filtered {
+    if operation.flaw.is_none() && state(&operation) == EMPTY && task.is_fresh() {
         return Err(Trouble::passing("the operation is done, but its video is not there yet"));
     }
-    let mut job = ended(&name, &operation, task);
-    let mut lost = false;
+    keep(archive, task, told, &name, &operation).await
+}
+
+/// From the answer that an earlier attempt has stored.
+pub(super) async fn keep_stored(
+    archive: &Archive,
+    task: Task<'_>,
+    told: &Told,
+    name: &Name,
+    document: Document,
+) -> Result<Report, Trouble> {
+    let operation = off_the_loop(move || Operation::read(document)).await?;
+    keep(archive, task, told, name, &operation).await
+}
+
+async fn keep(
+    archive: &Archive,
+    task: Task<'_>,
+    told: &Told,
+    name: &Name,
+    operation: &Operation,
+) -> Result<Report, Trouble> {
+    let mut job = ended(task, told, name, operation);
+    let answer_key = answer_key(name);
+    let at = At { key: &answer_key, job: name.as_str(), lines: false };
+    let source = || Source::document(&operation.document, task.deadline);
+    let answer = archive.bring_source(task, at, source).await?;
+    let mut is_lost = false;
     for (number, sample) in operation.samples.iter().enumerate() {
-        let key = key(&name, number);
-        let at = At { key: &key, job: name.as_str(), lines: false };
-        lost |= archive.bring_media(task, at, sample, &operation.document).await?.keep(&mut job);
+        let key = sample_key(name, number);
+        is_lost |= archive
+            .bring_media(task, At { key: &key, ..at }, sample, &operation.document)
+            .await?
+            .keep(&mut job);
     }
-    let outcome = match (job.outputs.is_empty(), lost) {
+    let outcome = match (job.outputs.is_empty(), is_lost) {
         (false, _) => Outcome::Archived,
         (true, true) => Outcome::Gone,
         (true, false) => Outcome::Ended,
     };
+    // The first output is a video, if there is one.
+    answer.keep(&mut job);
+    if operation.more_samples > 0 {
+        let why = format!("{} more samples than a row can name", operation.more_samples);
+        job.left.push(Left { source: answer_key.clone(), why });
+    }
+    if let Some(flaw) = &operation.flaw {
+        job.cannot_read(&answer_key, flaw);
+    }
     Ok(Report::ended(job, outcome))
 }
 
-pub(super) async fn recover(
-    archive: &Archive,
-    task: Task<'_>,
-    name: Name,
-    why: &str,
-) -> Result<Report, Trouble> {
-    let mut job = task.ended(&name, JobKind::Video, "unknown");
-    job.model = model(&name);
-    for number in 0.. {
-        let key = key(&name, number);
-        let at = At { key: &key, job: name.as_str(), lines: false };
-        match archive.bucket.adopt(at, None, task.deadline).await? {
-            Some(archived) => drop(Brought::Stored(archived).keep(&mut job)),
-            None => break,
-        }
-    }
-    if job.outputs.is_empty() {
-        job.error = Some(json!({ "message": why }));
-        return Ok(Report::ended(job, Outcome::Gone));
-    }
-    Ok(Report::ended(job, Outcome::Archived))
-}
+/// Done, with neither a video nor a reason.
+const EMPTY: &str = "empty";
 
 /// The API has no word for how an operation ended.
-fn ended(name: &Name, operation: &Operation, task: Task<'_>) -> EndedJob {
-    let samples = operation.samples.len() as u64;
-    let state = match (&operation.error, samples) {
-        (Some(_), _) => "failed",
-        (None, 0) => "filtered",
-        (None, _) => "succeeded",
-    };
-    let told = task.ended(name, JobKind::Video, state);
-    EndedJob {
-        user_metadata: operation.user_metadata.clone().or(told.user_metadata),
+fn state(operation: &Operation) -> &'static str {
+    if operation.error.is_some() {
+        "failed"
+    } else if !operation.samples.is_empty() {
+        "succeeded"
+    } else if operation.has_filtered() {
+        "filtered"
+    } else if operation.done {
+        EMPTY
+    } else {
+        "unknown"
+    }
+}
+
+fn ended(task: Task<'_>, told: &Told, name: &Name, operation: &Operation) -> EndedJob {
+    let state = state(operation);
+    let ended = told.ended(task.row, name, JobKind::Video, state);
+    let samples = (operation.samples.len() + operation.more_samples) as u64;
+    let mut job = EndedJob {
+        user_metadata: operation.user_metadata.clone().or(ended.user_metadata),
         model: model(name),
         summary: Some(Sums::Video { samples, filtered: operation.filtered }),
-        error: operation.error.clone().or_else(|| filtered(operation)).or(told.error),
-        ..told
+        error: operation.error.clone().or_else(|| filtered(operation)).or(ended.error),
+        ..ended
+    };
+    if state == EMPTY && job.error.is_none() {
+        job.error =
+            Some(json!({"message": "the operation is done, but it has neither a video nor a reason"}));
     }
+    job.left.extend(operation.cut.clone().map(|why| Left { source: name.to_string(), why }));
+    job
 }
 
 fn filtered(operation: &Operation) -> Option<Value> {
-    let reasons = operation.filtered_reasons.clone();
-    (operation.filtered > 0 || reasons.is_some())
-        .then(|| json!({"message": "filtered", "count": operation.filtered, "reasons": reasons}))
+    let (count, reasons) = (operation.filtered, &operation.filtered_reasons);
+    operation.has_filtered().then(|| json!({"message": "filtered", "count": count, "reasons": reasons}))
 }
 
-fn model(name: &Name) -> Option<String> {
+pub(super) fn model(name: &Name) -> Option<String> {
     name.as_str().split_once("/operations/").map(|(model, _)| model.to_owned())
 }
 
-fn key(name: &Name, number: usize) -> String {
+pub(super) fn sample_key(name: &Name, number: usize) -> String {
     format!("videos/{}/{number}.mp4", name.id())
+}
+
+pub(super) fn answer_key(name: &Name) -> String {
+    format!("videos/{}/operation.json", name.id())
 }

@@ -1,21 +1,22 @@
-//! A batch, as a long-running operation of the API tells of it.
+//! A batch, as a long-running operation of the API shows it.
 
-use std::fmt;
+use serde_json::{Map, Value};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+use super::{Document, Name, metadata::UserMetadata};
+use crate::{
+    job::Stated,
+    json::{ITEM, Reader, Scanned, Spot},
+    trouble::Trouble,
 };
-use serde_json::{Map, Value, value::RawValue};
 
-use super::{Name, Spilled, off_the_loop};
-use crate::trouble::Trouble;
+/// Of an error, as many bytes are kept as a value. A longer one is cut and kept as a text.
+const MAX_ERROR_BYTES: u64 = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchState {
     Open,
     Succeeded,
-    /// Failed, cancelled or expired: there is nothing to fetch.
+    /// Failed, cancelled or expired. It may carry the results that it had until then.
     EndedWithout,
 }
 
@@ -54,180 +55,176 @@ pub struct Batch {
     pub display_name: Option<String>,
     pub user_metadata: Option<Map<String, Value>>,
     pub output: Option<BatchOutput>,
+    /// Whether the list of inline results has none in it.
+    pub is_empty: bool,
     pub error: Option<Value>,
-    answer: Spilled,
+    /// What the batch says of its own requests, in `batchStats`.
+    pub stated: Stated,
+    /// Why the answer cannot be read to its end. What stands before that has been read.
+    pub flaw: Option<String>,
+    /// What of the metadata was left out.
+    pub cut: Option<String>,
+    pub document: Document,
 }
 
-#[derive(Deserialize)]
-struct Operation {
-    name: Option<String>,
-    #[serde(default)]
-    done: bool,
-    metadata: Option<Metadata>,
-    response: Option<Output>,
-    error: Option<Value>,
+/// One of the two places for an output.
+#[derive(Default)]
+struct Output {
+    file: Option<String>,
+    has_list: bool,
+    items: u64,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
+/// What the answer says, with values that are still in it.
+#[derive(Default)]
+struct Answer {
     name: Option<String>,
+    name_within: Option<String>,
+    is_done: bool,
     state: Option<String>,
     model: Option<String>,
     display_name: Option<String>,
-    output: Option<Output>,
-    #[serde(alias = "webhook_config")]
-    webhook_config: Option<WebhookConfig>,
-}
-
-#[derive(Deserialize)]
-struct WebhookConfig {
-    #[serde(alias = "userMetadata")]
-    user_metadata: Option<Map<String, Value>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Output {
-    responses_file: Option<String>,
-    #[serde(alias = "inlinedEmbedContentResponses")]
-    inlined_responses: Option<IgnoredAny>,
+    error: Option<Spot>,
+    user_metadata: UserMetadata,
+    stated: Stated,
+    response: Output,
+    metadata: Output,
 }
 
 impl Batch {
-    /// Parsing walks the whole answer, which may be long: off the event loop.
-    pub(super) async fn read(spilled: Spilled) -> Result<Self, Trouble> {
-        off_the_loop(move || Self::read_now(spilled)).await
-    }
-
-    fn read_now(mut answer: Spilled) -> Result<Self, Trouble> {
-        let operation: Operation = serde_json::from_reader(answer.read()?)
-            .map_err(|error| Trouble::passing(format!("read the batch: unreadable answer: {error}")))?;
-        let metadata = operation.metadata.unwrap_or_default();
-        let state_word = metadata.state.unwrap_or_default();
-        let output = place(operation.response.as_ref(), InlineAt::Response)
-            .or_else(|| place(metadata.output.as_ref(), InlineAt::Metadata));
+    /// Reads the whole answer, which may be long. It blocks. Trouble is only of the temporary folder.
+    pub fn read(document: Document) -> Result<Self, Trouble> {
+        let mut answer = Answer::default();
+        let flaw = document.scan(&mut answer)?;
+        let (user_metadata, cut) = answer.user_metadata.read(&document)?;
+        let output = output(&answer.response, &answer.metadata);
+        let is_empty = answer.response.items == 0 && answer.metadata.items == 0;
+        let state_word = answer.state.unwrap_or_default();
         let state = match BatchState::of(word(&state_word)) {
             ended @ (BatchState::Succeeded | BatchState::EndedWithout) => ended,
-            _ if operation.done && operation.error.is_some() => BatchState::EndedWithout,
-            _ if operation.done && output.is_some() => BatchState::Succeeded,
+            _ if answer.is_done && answer.error.is_some() => BatchState::EndedWithout,
+            _ if answer.is_done && output.is_some() => BatchState::Succeeded,
             _ => BatchState::Open,
         };
         Ok(Self {
-            name: operation.name.or(metadata.name).as_deref().and_then(Name::parse),
+            name: answer.name.or(answer.name_within).as_deref().and_then(Name::parse),
             state_word,
             state,
-            model: metadata.model,
-            display_name: metadata.display_name,
-            user_metadata: metadata.webhook_config.and_then(|config| config.user_metadata),
+            model: answer.model,
+            display_name: answer.display_name,
+            user_metadata,
             output,
-            error: operation.error,
-            answer,
+            is_empty,
+            error: answer.error.map(|spot| document.value(spot, MAX_ERROR_BYTES)).transpose()?,
+            stated: answer.stated,
+            flaw,
+            cut,
+            document,
         })
-    }
-
-    /// Hands over every inline result in order. One result at a time is in memory. It blocks.
-    pub fn walk_inline(
-        &mut self,
-        at: InlineAt,
-        mut each: impl FnMut(&RawValue) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        let path: &[&[&str]] = match at {
-            InlineAt::Response => &[&["response"], INLINED, &["inlinedResponses"]],
-            InlineAt::Metadata => &[&["metadata"], &["output"], INLINED, &["inlinedResponses"]],
-        };
-        let mut stopped = None;
-        let mut reader = serde_json::Deserializer::from_reader(self.answer.read()?);
-        let walk = Walk { path, each: &mut each, stopped: &mut stopped };
-        let walked = walk.deserialize(&mut reader);
-        match (stopped, walked) {
-            (Some(trouble), _) => Err(trouble),
-            (None, Err(error)) => Err(Trouble::passing(format!("unreadable inline results: {error}"))),
-            (None, Ok(())) => Ok(()),
-        }
     }
 }
 
-/// Embeddings have a field of their own.
-const INLINED: &[&str] = &["inlinedResponses", "inlinedEmbedContentResponses"];
+impl Reader for Answer {
+    fn wants(&mut self, path: &[&str]) -> bool {
+        match path {
+            ["metadata" | "response"] | ["metadata", "output" | "webhookConfig" | "batchStats"] => true,
+            ["metadata", "webhookConfig", "userMetadata"] => true,
+            _ => inline(path).is_some_and(|(_, rest)| rest.is_empty()),
+        }
+    }
+
+    fn value(&mut self, path: &[&str], value: &Scanned<'_>) {
+        match path {
+            ["name"] => self.name = value.text(),
+            ["done"] => self.is_done = value.is_true(),
+            ["error"] => self.error = (!value.is_null()).then_some(value.spot),
+            ["metadata", "name"] => self.name_within = value.text(),
+            ["metadata", "state"] => self.state = value.text(),
+            ["metadata", "model"] => self.model = value.text(),
+            ["metadata", "displayName"] => self.display_name = value.text(),
+            ["metadata", "webhookConfig", "userMetadata", _] => self.user_metadata.take(value),
+            ["metadata", "batchStats", "requestCount"] => self.stated.requests = value.count(),
+            ["metadata", "batchStats", "successfulRequestCount"] => self.stated.succeeded = value.count(),
+            ["metadata", "batchStats", "failedRequestCount"] => self.stated.failed = value.count(),
+            ["metadata", "batchStats", "pendingRequestCount"] => self.stated.pending = value.count(),
+            ["response", "responsesFile"] => self.response.file = value.text(),
+            ["metadata", "output", "responsesFile"] => self.metadata.file = value.text(),
+            _ => {
+                let Some((at, rest)) = inline(path) else { return };
+                let output = match at {
+                    InlineAt::Response => &mut self.response,
+                    InlineAt::Metadata => &mut self.metadata,
+                };
+                match rest {
+                    [] => output.has_list |= !value.is_null(),
+                    [ITEM] => output.items += 1,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
 
 /// The wire says `BATCH_STATE_`, the guide's samples `JOB_STATE_`.
 pub(super) fn word(state: &str) -> &str {
     state.strip_prefix("BATCH_STATE_").or_else(|| state.strip_prefix("JOB_STATE_")).unwrap_or(state)
 }
 
-fn place(output: Option<&Output>, at: InlineAt) -> Option<BatchOutput> {
-    let output = output?;
-    match &output.responses_file {
+/// Which of the two lists of inline results a path leads to, and the rest of the path within the list. The list
+/// stands in an object of the same name; embeddings have a name of their own for that.
+pub(super) fn inline<'a>(path: &'a [&'a str]) -> Option<(InlineAt, &'a [&'a str])> {
+    let (at, rest) = match path {
+        ["response", rest @ ..] => (InlineAt::Response, rest),
+        ["metadata", "output", rest @ ..] => (InlineAt::Metadata, rest),
+        _ => return None,
+    };
+    let ["inlinedResponses" | "inlinedEmbedContentResponses", rest @ ..] = rest else { return None };
+    Some((at, rest.strip_prefix(&["inlinedResponses"]).unwrap_or(rest)))
+}
+
+/// A file or a list with results in it, wherever it is; else a list that is empty.
+fn output(response: &Output, metadata: &Output) -> Option<BatchOutput> {
+    let places = [(response, InlineAt::Response), (metadata, InlineAt::Metadata)];
+    let full = places.iter().find_map(|(output, at)| match &output.file {
         Some(file) => Some(BatchOutput::File(file.clone())),
-        None => output.inlined_responses.map(|_| BatchOutput::Inline(at)),
-    }
-}
-
-/// Goes down a path of keys, each in any of its spellings, to a list, ignores all else, and hands over the list's items one by one.
-struct Walk<'a, F> {
-    path: &'a [&'a [&'a str]],
-    each: &'a mut F,
-    stopped: &'a mut Option<Trouble>,
-}
-
-impl<'de, F: FnMut(&RawValue) -> Result<(), Trouble>> DeserializeSeed<'de> for Walk<'_, F> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, F: FnMut(&RawValue) -> Result<(), Trouble>> Visitor<'de> for Walk<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.path.is_empty() { "a list of results" } else { "an object" })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((step, rest)) = self.path.split_first() else {
-            return Err(A::Error::custom("no list of results"));
-        };
-        while let Some(key) = map.next_key::<String>()? {
-            if step.contains(&key.as_str()) {
-                map.next_value_seed(Walk { path: rest, each: self.each, stopped: self.stopped })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(item) = list.next_element::<Box<RawValue>>()? {
-            if let Err(trouble) = (self.each)(&item) {
-                *self.stopped = Some(trouble);
-                return Err(A::Error::custom("stopped"));
-            }
-        }
-        Ok(())
-    }
+        None => (output.items > 0).then_some(BatchOutput::Inline(*at)),
+    });
+    full.or_else(|| places.iter().find(|(output, _)| output.has_list).map(|(_, at)| BatchOutput::Inline(*at)))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::gemini::Spilled;
 
     fn batch(json: &Value) -> Batch {
-        Batch::read_now(Spilled::from_bytes(json.to_string().as_bytes())).unwrap()
+        Batch::read(Document::new(Spilled::from_bytes(json.to_string().as_bytes()))).unwrap()
     }
 
     #[test]
-    fn output_is_found_in_either_place() {
-        let file = serde_json::json!({"responsesFile": "files/batch-b"});
-        let metadata = serde_json::json!({"state": "BATCH_STATE_SUCCEEDED", "output": file});
-        let both = batch(&serde_json::json!({"name": "batches/b", "done": true, "metadata": metadata}));
+    fn output_is_found_in_either_place_and_where_it_is_not_empty() {
+        let file = json!({"responsesFile": "files/batch-b"});
+        let metadata = json!({"state": "BATCH_STATE_SUCCEEDED", "output": file});
+        let both = batch(&json!({"name": "batches/b", "done": true, "metadata": metadata}));
         assert_eq!(both.output, Some(BatchOutput::File("files/batch-b".into())));
         assert_eq!(both.name.unwrap().as_str(), "batches/b");
-        let response = batch(&serde_json::json!({"done": true, "response": file}));
+        let response = batch(&json!({"done": true, "response": file}));
         assert_eq!((response.state, response.output), (BatchState::Succeeded, both.output));
+
+        let (empty, full) = (json!({"inlinedResponses": []}), json!({"inlinedResponses": [{}]}));
+        for (response, metadata, output) in [
+            (json!({"inlinedResponses": empty}), json!({"inlinedResponses": full}), Some(InlineAt::Metadata)),
+            (json!({"inlinedResponses": {}}), json!({"inlined_responses": full}), Some(InlineAt::Metadata)),
+            (json!({"inlinedEmbedContentResponses": full}), json!({}), Some(InlineAt::Response)),
+            (json!({"inlinedResponses": empty}), json!({}), Some(InlineAt::Response)),
+            (json!({"inlinedResponses": [{}]}), json!({}), Some(InlineAt::Response)),
+            (json!({"inlinedResponses": null}), json!({}), None),
+        ] {
+            let answer = json!({"response": response, "metadata": {"output": metadata}});
+            assert_eq!(batch(&answer).output, output.map(BatchOutput::Inline), "{answer}");
+        }
     }
 
     #[test]
@@ -241,45 +238,18 @@ mod tests {
             ("JOB_STATE_CANCELLED", BatchState::EndedWithout),
             ("BATCH_STATE_NEW_WORD", BatchState::Open),
         ] {
-            assert_eq!(batch(&serde_json::json!({"metadata": {"state": word}})).state, state, "{word}");
+            assert_eq!(batch(&json!({"metadata": {"state": word}})).state, state, "{word}");
         }
-        let failed = batch(&serde_json::json!({"done": true, "error": {"code": 3}}));
+        let failed = batch(&json!({"done": true, "error": {"code": 3}}));
         assert_eq!(failed.state, BatchState::EndedWithout);
     }
 
     #[test]
-    fn inline_results_come_in_order_and_as_they_are() {
-        let items = serde_json::json!([{"response": {"a": [1, {"b": "x\ny"}]}}, {"error": {"code": 3}}]);
-        for (at, json) in [
-            (
-                InlineAt::Response,
-                serde_json::json!({"response": {"inlinedResponses": {"inlinedResponses": items}}}),
-            ),
-            (
-                InlineAt::Metadata,
-                serde_json::json!({"metadata": {"output": {"inlinedResponses": {"inlinedResponses": items}}}}),
-            ),
-            (
-                InlineAt::Response,
-                serde_json::json!({"response": {"inlinedEmbedContentResponses": {"inlinedResponses": items}}}),
-            ),
-        ] {
-            let mut batch = batch(&json);
-            assert_eq!(batch.output, Some(BatchOutput::Inline(at)));
-            let mut seen = Vec::new();
-            batch
-                .walk_inline(at, |item| {
-                    seen.push(serde_json::from_str::<Value>(item.get()).unwrap());
-                    Ok(())
-                })
-                .unwrap();
-            assert_eq!(Value::Array(seen), items);
-        }
-    }
-
-    #[test]
-    fn an_answer_that_breaks_off_is_passing_trouble() {
-        let error = Batch::read_now(Spilled::from_bytes(b"{\"name\": \"bat")).unwrap_err();
-        assert!(matches!(error, Trouble::Passing { .. }), "{error:?}");
+    fn of_an_answer_that_breaks_off_the_beginning_is_read_and_the_flaw_is_said() {
+        let broken =
+            b"{\"name\": \"batches/b\", \"metadata\": {\"state\": \"BATCH_STATE_SUCCEEDED\"}, \"respo";
+        let batch = Batch::read(Document::new(Spilled::from_bytes(broken))).unwrap();
+        assert_eq!((batch.state, batch.output), (BatchState::Succeeded, None));
+        assert_eq!(batch.flaw.as_deref(), Some("it breaks off after 76 bytes"));
     }
 }

@@ -4,19 +4,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Name,
-    document::{Document, Json, Spot, Walked, items, members, short, spot, text_spot},
+use super::{Document, Name, Usage, metadata::UserMetadata};
+use crate::{
+    json::{ITEM, Kind, Reader, Scanned, Spot},
+    trouble::Trouble,
 };
-use crate::trouble::Trouble;
 
-const LONGEST_WORD: u64 = 256;
-const LONGEST_URI: u64 = 8 * 1024;
-/// Of the arguments of one call, and of the errors.
-const LONGEST_VALUE: u64 = 4 * 1024;
+/// Of the arguments of one call, and of the errors, as many bytes are kept as a value. A longer one is cut and kept
+/// as a text.
+const MAX_VALUE_BYTES: u64 = 4 * 1024;
 /// A row of the Jobs table has to hold a word on each of them.
-const MOST_MEDIA: usize = 200;
-const MOST_CALLS: usize = 16;
+const MAX_MEDIA: usize = 200;
+const MAX_CALLS: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InteractionState {
@@ -50,8 +49,7 @@ pub struct Interaction {
     pub model: Option<String>,
     pub user_metadata: Option<Map<String, Value>>,
     pub errors: Option<Value>,
-    pub tokens_in: u64,
-    pub tokens_out: u64,
+    pub usage: Usage,
     /// The final text: its pieces, by the step that put them out.
     pub text: Vec<Vec<Spot>>,
     pub media: Vec<Media>,
@@ -59,6 +57,10 @@ pub struct Interaction {
     pub more_media: usize,
     /// The calls that wait for a result of the client's.
     pub calls: Vec<Value>,
+    /// Why the answer cannot be read to its end. What stands before that has been read.
+    pub flaw: Option<String>,
+    /// What of the metadata was left out.
+    pub cut: Option<String>,
     pub document: Document,
 }
 
@@ -79,16 +81,19 @@ pub enum MediaAt {
 
 /// What the answer says, with values that are still in it.
 #[derive(Default)]
-struct Told {
+struct Answer {
     id: Option<String>,
     status: Option<String>,
     model: Option<String>,
     agent: Option<String>,
-    webhook_config: Option<Spot>,
-    usage: Option<Spot>,
+    user_metadata: UserMetadata,
+    usage: Usage,
     errors: Option<Spot>,
     steps: Outputs,
     outputs: Outputs,
+    /// The step or output that has not ended, and the content of a step.
+    item: Item,
+    content: Item,
 }
 
 #[derive(Default)]
@@ -123,94 +128,86 @@ struct Item {
 }
 
 impl Interaction {
-    /// Parsing walks the whole answer. It blocks.
+    /// Reads the whole answer. It blocks. Trouble is only of the temporary folder.
     pub fn read(document: Document) -> Result<Self, Trouble> {
-        let mut told = Told::default();
-        document.walk(|json| members(json, |name, json| told.take(name, json)))?;
-        let value = |spot: Option<Spot>| spot.map(|spot| document.value(spot, LONGEST_VALUE)).transpose();
-        let usage = value(told.usage)?.unwrap_or_default();
-        let count = |name| usage.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let put_out = if told.steps.is_empty() { told.outputs } else { told.steps };
+        let mut answer = Answer::default();
+        let flaw = document.scan(&mut answer)?;
+        let (user_metadata, cut) = answer.user_metadata.read(&document)?;
+        let value = |spot: Option<Spot>| spot.map(|spot| document.value(spot, MAX_VALUE_BYTES)).transpose();
+        let put_out = if answer.steps.is_empty() { answer.outputs } else { answer.steps };
         let mut calls = Vec::new();
-        for call in put_out.calls.iter().take(MOST_CALLS) {
+        for call in put_out.calls.iter().take(MAX_CALLS) {
             let arguments = value(call.arguments)?;
             calls.push(json!({"id": call.id, "name": call.name, "arguments": arguments}));
         }
-        let config = value(told.webhook_config)?.unwrap_or_default();
-        let metadata = config.get("user_metadata").or_else(|| config.get("userMetadata"));
-        let state_word = told.status.unwrap_or_default();
+        let state_word = answer.status.unwrap_or_default();
         Ok(Self {
-            name: told.id.as_deref().and_then(Name::interaction),
+            name: answer.id.as_deref().and_then(Name::interaction),
             state: InteractionState::of(&state_word),
             state_word,
-            model: told.model.or(told.agent),
-            user_metadata: metadata.and_then(Value::as_object).cloned(),
-            errors: value(told.errors)?,
-            tokens_in: count("total_input_tokens"),
-            tokens_out: count("total_output_tokens") + count("total_thought_tokens"),
+            model: answer.model.or(answer.agent),
+            user_metadata,
+            errors: value(answer.errors)?,
+            usage: answer.usage,
             text: put_out.text,
             media: put_out.media,
             more_media: put_out.more_media,
             calls,
+            flaw,
+            cut,
             document,
         })
     }
-
-    pub fn has_output(&self) -> bool {
-        !self.text.is_empty() || !self.media.is_empty()
-    }
 }
 
-impl Told {
-    fn take(&mut self, name: &str, json: &mut Json) -> Walked {
-        match name {
-            "id" => self.id = short(json, LONGEST_WORD)?,
-            "status" => self.status = short(json, LONGEST_WORD)?,
-            "model" => self.model = short(json, LONGEST_WORD)?,
-            "agent" => self.agent = short(json, LONGEST_WORD)?,
-            "webhook_config" | "webhookConfig" => self.webhook_config = Some(spot(json)?),
-            "usage" => self.usage = Some(spot(json)?),
-            "errors" | "error" => self.errors = Some(spot(json)?),
-            "steps" => items(json, |json| {
-                let step = Item::read(json, 1)?;
-                self.steps.step(step);
-                Ok(())
-            })?,
-            "outputs" => items(json, |json| {
-                let output = Item::read(json, 0)?;
-                self.outputs.output(output);
-                Ok(())
-            })?,
-            _ => drop(spot(json)?),
+impl Reader for Answer {
+    fn wants(&mut self, path: &[&str]) -> bool {
+        match path {
+            ["steps" | "outputs" | "webhookConfig"] | ["webhookConfig", "userMetadata"] => true,
+            ["steps" | "outputs", ITEM] => true,
+            ["steps", ITEM, "content"] | ["steps", ITEM, "content", ITEM] => true,
+            ["usage", rest @ ..] => Usage::wants(rest),
+            _ => false,
         }
-        Ok(())
+    }
+
+    fn value(&mut self, path: &[&str], value: &Scanned<'_>) {
+        match path {
+            ["id"] => self.id = value.text(),
+            ["status"] => self.status = value.text(),
+            ["model"] => self.model = value.text(),
+            ["agent"] => self.agent = value.text(),
+            ["errors" | "error"] if !value.is_null() => self.errors = Some(value.spot),
+            ["webhookConfig", "userMetadata", _] => self.user_metadata.take(value),
+            ["usage", rest @ ..] => self.usage.take(rest, value),
+            ["steps" | "outputs", ITEM, member] => self.item.take(member, value),
+            ["steps", ITEM, "content", ITEM, member] => self.content.take(member, value),
+            ["steps", ITEM, "content", ITEM] => {
+                let content = std::mem::take(&mut self.content);
+                self.item.content.push(content);
+            }
+            ["steps", ITEM] => self.steps.step(std::mem::take(&mut self.item)),
+            ["outputs", ITEM] => self.outputs.output(std::mem::take(&mut self.item)),
+            _ => {}
+        }
     }
 }
 
 impl Item {
-    /// A step has contents, which have none themselves.
-    fn read(json: &mut Json, depth: u8) -> Walked<Self> {
-        let mut item = Self::default();
-        members(json, |name, json| {
-            match name {
-                "type" => item.kind = short(json, LONGEST_WORD)?,
-                "text" => item.text = text_spot(json)?,
-                "data" => item.data = text_spot(json)?,
-                "uri" => item.uri = short(json, LONGEST_URI)?,
-                "mime_type" | "mimeType" => item.mime_type = short(json, LONGEST_WORD)?,
-                "id" => item.id = short(json, LONGEST_WORD)?,
-                "name" => item.name = short(json, LONGEST_WORD)?,
-                "call_id" => item.call_id = short(json, LONGEST_WORD)?,
-                "arguments" => item.arguments = Some(spot(json)?),
-                "content" if depth > 0 => items(json, |json| {
-                    item.content.push(Self::read(json, depth - 1)?);
-                    Ok(())
-                })?,
-                _ => drop(spot(json)?),
-            }
-            Ok(())
-        })?;
-        Ok(item)
+    fn take(&mut self, member: &str, value: &Scanned<'_>) {
+        let spot = (value.kind == Kind::Text).then_some(value.spot);
+        match member {
+            "type" => self.kind = value.text(),
+            "text" => self.text = spot,
+            "data" => self.data = spot,
+            "uri" => self.uri = value.text(),
+            "mimeType" => self.mime_type = value.text(),
+            "id" => self.id = value.text(),
+            "name" => self.name = value.text(),
+            "callId" => self.call_id = value.text(),
+            "arguments" => self.arguments = Some(value.spot),
+            _ => {}
+        }
     }
 
     fn is(&self, kind: &str) -> bool {
@@ -262,7 +259,7 @@ impl Outputs {
             (None, Some(uri)) => MediaAt::Uri(uri),
             (None, None) => return,
         };
-        if self.media.len() == MOST_MEDIA {
+        if self.media.len() == MAX_MEDIA {
             self.more_media += 1;
             return;
         }
@@ -361,9 +358,38 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_breaks_off_or_is_no_object_is_no_result() {
-        let broken = Document::new(Spilled::from_bytes(b"{\"status\": \"completed\", \"steps\": [{\"te"));
-        assert!(matches!(Interaction::read(broken), Err(Trouble::Passing { .. })));
-        assert_eq!(read("[1]").state, InteractionState::Open);
+    fn of_an_answer_that_is_no_strict_json_all_is_read_that_can_be() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        for (odd, flaw) in [
+            (r#""a": "\ud800""#, false),
+            (r#""a": NaN, "usage": {"x": -Infinity}"#, false),
+            (r#""id": "v1_first", "id": "v1_abc""#, false),
+            (&format!(r#""a": {deep}"#), false),
+            ("\"a\": \"raw\nline\"", false),
+            (r#""a": 1 2"#, true),
+        ] {
+            let interaction = read(&format!(
+                r#"{{"status":"completed","steps":[{{"type":"model_output","content":[{{"type":"text","text":"t\ud800"}}]}}],
+                "usage":{{"total_input_tokens":"5"}},"webhook_config":{{"user_metadata":{{"a":NaN}}}},{odd}}}"#
+            ));
+            assert_eq!(
+                (interaction.state, interaction.flaw.is_some()),
+                (InteractionState::Completed, flaw),
+                "{odd}"
+            );
+            assert_eq!(texts(&interaction), [["t\u{fffd}"]]);
+            assert_eq!(
+                (interaction.usage.tokens_in(), interaction.user_metadata.unwrap()["a"].as_str()),
+                (5, Some("NaN"))
+            );
+        }
+        let broken = read("{\"status\": \"completed\", \"steps\": [{\"te");
+        assert_eq!(broken.state, InteractionState::Completed);
+        assert_eq!(broken.flaw.as_deref(), Some("it breaks off after 38 bytes"));
+        let list = read("[1]");
+        assert_eq!(
+            (list.state, list.flaw.as_deref()),
+            (InteractionState::Open, Some("it is no JSON object"))
+        );
     }
 }

@@ -8,11 +8,14 @@ mod document;
 mod download;
 mod fault;
 mod interaction;
+mod lines;
+mod metadata;
 mod name;
 mod operation;
 mod spill;
 mod standing;
 mod switched_off;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,11 +25,13 @@ pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
 pub use document::{Document, Spot};
 pub use download::{Download, Place};
 pub use interaction::{Interaction, InteractionState, Media, MediaAt};
+pub use lines::write_lines;
 pub use name::Name;
 pub use operation::Operation;
 pub use spill::Spilled;
 pub use standing::{Listed, Standing};
 pub use switched_off::Webhook;
+pub use usage::Usage;
 
 use crate::{
     secrets::{Secret, SecretStore},
@@ -64,7 +69,7 @@ impl Gemini {
         let doing = "read the batch";
         let answer = self.get(doing, &name.path(), &[]).await?;
         let spilled = Spilled::take(answer, self.longest_answer).await?;
-        Batch::read(spilled).await
+        off_the_loop(move || Batch::read(Document::new(spilled))).await
     }
 
     /// An interaction as the API shows it now. What is long stays in the spilled answer.

@@ -1,18 +1,31 @@
 //! The operation that makes a video: whether it is done, and where its samples are.
+//!
+//! Samples and the reasons for held-back ones are read from `response.generateVideoResponse` and from `response`
+//! itself, under any of the names that public clients have met.
 
 use serde_json::{Map, Value};
 
 use super::{
-    document::{Document, Json, Spot, Walked, items, members, short, spot, text_spot, truth},
+    Document,
     interaction::{Media, MediaAt},
+    metadata::UserMetadata,
 };
-use crate::trouble::Trouble;
+use crate::{
+    json::{ITEM, Kind, Reader, Scanned, Spot},
+    trouble::Trouble,
+};
 
-const LONGEST_WORD: u64 = 256;
-const LONGEST_URI: u64 = 8 * 1024;
-const LONGEST_VALUE: u64 = 4 * 1024;
+/// Of the error and the reasons, as many bytes are kept as a value. A longer one is cut and kept as a text.
+const MAX_VALUE_BYTES: u64 = 4 * 1024;
 /// A row of the Jobs table has to hold a word on each of them.
-const MOST_SAMPLES: usize = 200;
+const MAX_SAMPLES: usize = 200;
+
+/// The names of the lists of samples, as a pattern.
+macro_rules! LIST {
+    () => {
+        "generatedSamples" | "generatedVideos" | "videos"
+    };
+}
 
 #[derive(Debug)]
 pub struct Operation {
@@ -20,108 +33,151 @@ pub struct Operation {
     pub error: Option<Value>,
     pub user_metadata: Option<Map<String, Value>>,
     pub samples: Vec<Media>,
+    /// How many more there are than `samples` has.
+    pub more_samples: usize,
     /// How many were held back, and why.
     pub filtered: u64,
     pub filtered_reasons: Option<Value>,
+    /// Why the answer cannot be read to its end. What stands before that has been read.
+    pub flaw: Option<String>,
+    /// What of the metadata was left out.
+    pub cut: Option<String>,
     pub document: Document,
 }
 
+/// What one of the places for samples holds.
 #[derive(Default)]
-struct Told {
-    done: bool,
-    error: Option<Spot>,
-    config: Option<Spot>,
-    samples: Vec<Media>,
-    filtered: Option<Spot>,
+struct Samples {
+    found: Vec<Media>,
+    more: usize,
+    filtered: Option<u64>,
     reasons: Option<Spot>,
 }
 
+/// A sample that has not ended.
+#[derive(Default)]
+struct Sample {
+    uri: Option<String>,
+    data: Option<Spot>,
+    mime_type: Option<String>,
+}
+
+/// What the answer says, with values that are still in it.
+#[derive(Default)]
+struct Answer {
+    is_done: bool,
+    error: Option<Spot>,
+    user_metadata: UserMetadata,
+    sample: Sample,
+    /// In `generateVideoResponse`.
+    inner: Samples,
+    /// In `response`.
+    outer: Samples,
+}
+
 impl Operation {
-    /// Parsing walks the whole answer. It blocks.
+    /// Reads the whole answer. It blocks. Trouble is only of the temporary folder.
     pub fn read(document: Document) -> Result<Self, Trouble> {
-        let mut told = Told::default();
-        document.walk(|json| {
-            members(json, |name, json| match name {
-                "done" => {
-                    told.done = truth(json)?;
-                    Ok(())
-                }
-                "error" => {
-                    told.error = Some(spot(json)?);
-                    Ok(())
-                }
-                "metadata" => members(json, |name, json| told.metadata(name, json)),
-                "response" => members(json, |name, json| match name {
-                    "generateVideoResponse" => members(json, |name, json| told.response(name, json)),
-                    _ => spot(json).map(drop),
-                }),
-                _ => spot(json).map(drop),
-            })
-        })?;
-        let value = |spot: Option<Spot>| spot.map(|spot| document.value(spot, LONGEST_VALUE)).transpose();
-        let config = value(told.config)?.unwrap_or_default();
-        let metadata = config.get("userMetadata").or_else(|| config.get("user_metadata"));
-        let filtered = value(told.filtered)?.unwrap_or_default();
-        let text = filtered.as_str().and_then(|text| text.parse().ok());
+        let mut answer = Answer::default();
+        let flaw = document.scan(&mut answer)?;
+        let (user_metadata, cut) = answer.user_metadata.read(&document)?;
+        let value = |spot: Option<Spot>| spot.map(|spot| document.value(spot, MAX_VALUE_BYTES)).transpose();
+        let (inner, outer) = (answer.inner, answer.outer);
+        let error = value(answer.error)?;
+        let filtered_reasons = value(inner.reasons.or(outer.reasons))?;
+        let samples =
+            if inner.found.is_empty() { (outer.found, outer.more) } else { (inner.found, inner.more) };
         Ok(Self {
-            done: told.done,
-            error: value(told.error)?,
-            user_metadata: metadata.and_then(Value::as_object).cloned(),
-            samples: told.samples,
-            filtered: filtered.as_u64().or(text).unwrap_or(0),
-            filtered_reasons: value(told.reasons)?,
+            done: answer.is_done,
+            error,
+            user_metadata,
+            samples: samples.0,
+            more_samples: samples.1,
+            filtered: inner.filtered.or(outer.filtered).unwrap_or(0),
+            filtered_reasons,
+            flaw,
+            cut,
             document,
         })
     }
+
+    /// Whether it says that samples were held back.
+    pub fn has_filtered(&self) -> bool {
+        self.filtered > 0 || self.filtered_reasons.is_some()
+    }
 }
 
-impl Told {
-    fn metadata(&mut self, name: &str, json: &mut Json) -> Walked {
-        let at = spot(json)?;
-        if matches!(name, "webhookConfig" | "webhook_config") {
-            self.config = Some(at);
-        }
-        Ok(())
-    }
-
-    fn response(&mut self, name: &str, json: &mut Json) -> Walked {
-        match name {
-            "generatedSamples" => items(json, |json| {
-                members(json, |name, json| match name {
-                    "video" => self.sample(json),
-                    _ => spot(json).map(drop),
-                })
-            })?,
-            "raiMediaFilteredCount" => self.filtered = Some(spot(json)?),
-            "raiMediaFilteredReasons" => self.reasons = Some(spot(json)?),
-            _ => drop(spot(json)?),
-        }
-        Ok(())
-    }
-
-    fn sample(&mut self, json: &mut Json) -> Walked {
-        let (mut uri, mut data, mut mime_type) = (None, None, None);
-        members(json, |name, json| {
-            match name {
-                "uri" => uri = short(json, LONGEST_URI)?,
-                "encodedVideo" => data = text_spot(json)?,
-                "encoding" => mime_type = short(json, LONGEST_WORD)?,
-                _ => drop(spot(json)?),
+impl Reader for Answer {
+    fn wants(&mut self, path: &[&str]) -> bool {
+        match path {
+            ["metadata" | "response"] => true,
+            ["metadata", "webhookConfig"] | ["metadata", "webhookConfig", "userMetadata"] => true,
+            ["response", "generateVideoResponse", rest @ ..] | ["response", rest @ ..] => {
+                matches!(rest, [] | [LIST!()] | [LIST!(), ITEM] | [LIST!(), ITEM, "video"])
             }
-            Ok(())
-        })?;
-        let at = uri.map(MediaAt::Uri).or(data.map(MediaAt::Inline));
-        if let Some(at) = at
-            && self.samples.len() < MOST_SAMPLES
-        {
-            self.samples.push(Media { kind: "video".to_owned(), mime_type, at });
+            _ => false,
         }
-        Ok(())
+    }
+
+    fn value(&mut self, path: &[&str], value: &Scanned<'_>) {
+        match path {
+            ["done"] => self.is_done = value.is_true(),
+            ["error"] => self.error = (!value.is_null()).then_some(value.spot),
+            ["metadata", "webhookConfig", "userMetadata", _] => self.user_metadata.take(value),
+            ["response", "generateVideoResponse", rest @ ..] => {
+                self.inner.take(rest, value, &mut self.sample)
+            }
+            ["response", rest @ ..] => self.outer.take(rest, value, &mut self.sample),
+            _ => {}
+        }
+    }
+}
+
+impl Samples {
+    fn take(&mut self, path: &[&str], value: &Scanned<'_>, sample: &mut Sample) {
+        match path {
+            [LIST!(), ITEM, "video", member] | [LIST!(), ITEM, member] => sample.take(member, value),
+            [LIST!(), ITEM] => self.push(std::mem::take(sample)),
+            ["raiMediaFilteredCount"] => self.filtered = value.count(),
+            ["raiMediaFilteredReasons"] => {
+                let is_empty = value.is_null() || value.kind == Kind::List && value.spot.length() == 2;
+                self.reasons = (!is_empty).then_some(value.spot);
+            }
+            _ => {}
+        }
+    }
+
+    /// The same sample may stand under two names.
+    fn push(&mut self, sample: Sample) {
+        let Some(at) = sample.uri.map(MediaAt::Uri).or(sample.data.map(MediaAt::Inline)) else { return };
+        if self.found.iter().any(|known| known.at == at) {
+            return;
+        }
+        if self.found.len() == MAX_SAMPLES {
+            self.more += 1;
+            return;
+        }
+        self.found.push(Media { kind: "video".to_owned(), mime_type: sample.mime_type, at });
+    }
+}
+
+impl Sample {
+    fn take(&mut self, member: &str, value: &Scanned<'_>) {
+        match member {
+            "uri" | "gcsUri" => self.uri = value.text().or(self.uri.take()),
+            "encodedVideo" | "videoBytes" | "bytesBase64Encoded" if value.kind == Kind::Text => {
+                self.data = Some(value.spot);
+            }
+            "encoding" | "mimeType" => self.mime_type = value.text(),
+            _ => {}
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::gemini::Spilled;
 
@@ -137,7 +193,7 @@ mod tests {
             "generatedSamples":[{"video":{"uri":"u"}},{"video":{"encodedVideo":"AA==","encoding":"video/webm"}},{}]}}}"#,
         );
         assert!(done.done);
-        assert_eq!((done.filtered, done.filtered_reasons), (2, Some(serde_json::json!(["r"]))));
+        assert_eq!((done.filtered, done.filtered_reasons), (2, Some(json!(["r"]))));
         assert_eq!(done.user_metadata.unwrap()["a"], 1);
         assert_eq!(done.samples[0].at, MediaAt::Uri("u".into()));
         assert!(matches!(done.samples[1].at, MediaAt::Inline(_)));
@@ -146,5 +202,28 @@ mod tests {
         let failed = read(r#"{"done":true,"error":{"code":3,"message":"blocked"}}"#);
         assert_eq!(failed.error.unwrap()["message"], "blocked");
         assert!(!read(r#"{"name":"models/m/operations/o"}"#).done);
+    }
+
+    #[test]
+    fn samples_and_reasons_are_read_wherever_they_have_been_met() {
+        for response in [
+            r#"{"generateVideoResponse":{"generatedSamples":[{"video":{"uri":"u"}}]}}"#,
+            r#"{"generatedSamples":[{"video":{"uri":"u"}}],"generateVideoResponse":{}}"#,
+            r#"{"generatedVideos":[{"video":{"uri":"u","mimeType":"video/mp4"}}]}"#,
+            r#"{"generated_videos":[{"video":{"uri":"u"}}],"generatedVideos":[{"video":{"uri":"u"}}]}"#,
+            r#"{"generate_video_response":{"generated_samples":[{"video":{"uri":"u"}}]}}"#,
+            r#"{"videos":[{"gcsUri":"u","mimeType":"video/mp4"}]}"#,
+        ] {
+            let operation = read(&format!(r#"{{"done":true,"response":{response}}}"#));
+            assert_eq!(operation.samples.len(), 1, "{response}");
+            assert_eq!(operation.samples[0].at, MediaAt::Uri("u".into()), "{response}");
+        }
+        let filtered = read(
+            r#"{"done":true,"response":{"raiMediaFilteredCount":1,"rai_media_filtered_reasons":["r"]}}"#,
+        );
+        assert_eq!((filtered.filtered, filtered.filtered_reasons), (1, Some(json!(["r"]))));
+        assert!(
+            !read(r#"{"response":{"generateVideoResponse":{"raiMediaFilteredReasons":[]}}}"#).has_filtered()
+        );
     }
 }

@@ -231,7 +231,6 @@ async fn fault_42_load_and_outages_are_waited_out_as_long_as_asked() {
         (Answer::fault(504, "deadline"), None, "Gemini answered 504: deadline"),
         (Answer::fault(408, "timeout"), None, "Gemini answered 408: timeout"),
         (Answer::bytes("{\"name\": \"batches/b1\"}").cut_after(3), None, "read the job"),
-        (Answer::bytes("{\"name\": \"bat"), None, "unreadable answer"),
     ] {
         let rig = rig().await;
         rig.api.says(JOB, [answer, succeeded()]);
@@ -268,11 +267,6 @@ async fn fault_42_what_does_not_pass_in_72_hours_fails_with_its_reason_and_can_b
     for (job, file, why) in [
         (Answer::fault(503, "overloaded"), None, "read the batch: Gemini answered 503: overloaded"),
         (operation("BATCH_STATE_SUCCEEDED", json!({"done": true})), None, "its output is not there yet"),
-        (
-            Answer::bytes("{\"metadata\":{\"state\":\"BATCH_STATE_SUCCEEDED\"},\"response\":"),
-            None,
-            "unreadable answer",
-        ),
         (succeeded(), Some(Answer::fault(500, "x")), "download the output: Gemini answered 500: x"),
         (operation("BATCH_STATE_RUNNING", json!({})), None, "the job is BATCH_STATE_RUNNING"),
     ] {

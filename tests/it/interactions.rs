@@ -135,8 +135,8 @@ async fn ends_without_a_result_keep_their_errors_and_what_was_put_out_until_then
     let errors = json!([{"code": "internal", "message": "boom"}]);
     let partial = output(json!([{"type": "text", "text": "so far"}]));
     for (status, kind, more, objects) in [
-        ("failed", "interaction.failed", json!({"errors": errors}), 0),
-        ("cancelled", "interaction.cancelled", json!({}), 0),
+        ("failed", "interaction.failed", json!({"errors": errors}), 1),
+        ("cancelled", "interaction.cancelled", json!({}), 1),
         ("incomplete", "interaction.completed", partial.clone(), 2),
         ("budget_exceeded", "interaction.reconciled", partial, 2),
     ] {

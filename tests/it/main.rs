@@ -16,6 +16,8 @@ mod bad_input;
 mod bill;
 mod bit_flips;
 mod canary;
+mod cases;
+mod cases_kinds;
 mod command_line;
 mod cost;
 mod crash;

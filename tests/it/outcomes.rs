@@ -69,7 +69,7 @@ fn interaction(rig: &Rig, state: &str, id: &str) -> Ending {
     let (outcome, files): (_, &[&str]) = match state {
         "completed" => ("archived", &["interaction.json", "text.md"]),
         "requires_action" => ("recorded", &[]),
-        _ => ("ended", &[]),
+        _ => ("ended", &["interaction.json"]),
     };
     let objects = files.iter().map(|file| format!("{job}/{file}")).collect();
     Ending { outcome, job: Some(job), objects }
@@ -84,7 +84,11 @@ fn video(rig: &Rig, name: &str) -> Ending {
             "generateVideoResponse": {"generatedSamples": [{"video": {"uri": uri}}]}}}))],
     );
     let id = name.rsplit('/').next().unwrap();
-    Ending { outcome: "archived", job: Some(name.to_owned()), objects: vec![format!("videos/{id}/0.mp4")] }
+    Ending {
+        outcome: "archived",
+        job: Some(name.to_owned()),
+        objects: ["0.mp4", "operation.json"].map(|file| format!("videos/{id}/{file}")).into(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

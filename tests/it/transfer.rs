@@ -44,7 +44,7 @@ fn ranges_asked(rig: &Rig) -> Vec<Option<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_of_any_length_arrive_as_they_are() {
     let part = 8 * 1024 * 1024;
-    for length in [0, 1, part - 1, part, part + 1, 3 * part, 30_000_001] {
+    for length in [1, part - 1, part, part + 1, 3 * part, 30_000_001] {
         let rig = restarting().await;
         let content = noise(length);
         rig.api.says(FILE, [Answer::bytes(content.clone())]);

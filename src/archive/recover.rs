@@ -1,0 +1,84 @@
+//! What is left of a job that the API does not know any more.
+
+use serde_json::json;
+
+use super::{Archive, Job, Report, Task, batch, bucket::At, interaction, told::Told, video};
+use crate::{
+    gemini::Name,
+    job::{EndedJob, JobKind, Sums},
+    ledger::Outcome,
+    trouble::Trouble,
+};
+
+impl Archive {
+    /// The objects of an earlier attempt, or nothing. A stored answer is enough for all that it holds itself.
+    pub async fn recover(&self, task: Task<'_>, why: &str) -> Result<Report, Trouble> {
+        let task = Task { last_look: true, ..task };
+        let told = Told::of(task.row);
+        match self.job_of(task.row) {
+            Ok(Job::Interaction(name)) => {
+                let key = interaction::answer_key(&name);
+                match self.bucket.document(at(&key, &name), task.deadline).await? {
+                    Some(answer) => interaction::keep_stored(self, task, &told, &name, answer).await,
+                    None => self.gather(task, &told, &name, (JobKind::Interaction, |_, _| None), why).await,
+                }
+            }
+            Ok(Job::Video(name)) => {
+                let key = video::answer_key(&name);
+                match self.bucket.document(at(&key, &name), task.deadline).await? {
+                    Some(answer) => video::keep_stored(self, task, &told, &name, answer).await,
+                    None => {
+                        let keys = |name: &Name, number| Some(video::sample_key(name, number));
+                        self.gather(task, &told, &name, (JobKind::Video, keys), why).await
+                    }
+                }
+            }
+            Ok(Job::Batch(name)) => {
+                let keys = |name: &Name, number| match number {
+                    0 => Some(batch::lines_key(name)),
+                    1 => Some(batch::answer_key(name)),
+                    _ => None,
+                };
+                self.gather(task, &told, &name, (JobKind::Batch, keys), why).await
+            }
+            Err(why) => Ok(Report::Nothing(why)),
+        }
+    }
+
+    /// The objects under these keys. Those of a video are numbered without a gap.
+    async fn gather(
+        &self,
+        task: Task<'_>,
+        told: &Told,
+        name: &Name,
+        (kind, keys): (JobKind, impl Fn(&Name, usize) -> Option<String>),
+        why: &str,
+    ) -> Result<Report, Trouble> {
+        let mut job = told.ended(task.row, name, kind, "unknown");
+        job.model = video::model(name);
+        let mut number = 0;
+        while let Some(key) = keys(name, number) {
+            let at = At { lines: kind == JobKind::Batch && number == 0, ..at(&key, name) };
+            match self.bucket.adopt(at, None, task.deadline).await? {
+                Some(archived) => {
+                    job.summary = job.summary.or(archived.summary.map(Sums::Batch));
+                    archived.keep(&mut job);
+                }
+                None if kind == JobKind::Video => break,
+                None => {}
+            }
+            number += 1;
+        }
+        if job.outputs.is_empty() {
+            job.error = Some(json!({ "message": why }));
+            return Ok(Report::ended(job, Outcome::Gone));
+        }
+        // Of a batch there may be the answer alone.
+        let has_results = kind != JobKind::Batch || job.summary.is_some();
+        Ok(Report::ended(job, if has_results { Outcome::Archived } else { Outcome::Ended }))
+    }
+}
+
+fn at<'a>(key: &'a str, name: &'a Name) -> At<'a> {
+    At { key, job: name.as_str(), lines: false }
+}

@@ -1,0 +1,57 @@
+//! What the event of a delivery says of its job, read once for an attempt.
+
+use serde_json::{Map, Value};
+
+use super::Report;
+use crate::{
+    gemini::Name,
+    job::{EndedJob, JobKind, OpenJob},
+    ledger::Delivery,
+    trouble::Trouble,
+    webhook::Event,
+};
+
+/// The event, and the error in it.
+pub(super) struct Told {
+    pub event: Event,
+    error: Option<Value>,
+}
+
+impl Told {
+    pub fn of(row: &Delivery) -> Self {
+        Self { event: Event::parse(&row.body), error: error(&row.body) }
+    }
+
+    /// A job that has ended, with what its event says of it.
+    pub fn ended(&self, row: &Delivery, name: &Name, kind: JobKind, state: &str) -> EndedJob {
+        EndedJob {
+            event_time: row.event_time,
+            user_metadata: self.event.user_metadata.clone(),
+            error: self.error.clone(),
+            ..EndedJob::new(name.as_str(), kind, state)
+        }
+    }
+
+    /// A job that goes on. The API is read eventually consistent: an end must not be used up as "still open".
+    pub fn open(&self, job: OpenJob) -> Result<Report, Trouble> {
+        if self.event.tells_of_an_end() {
+            return Err(Trouble::passing(format!("the event tells of an end, but the job is {}", job.state)));
+        }
+        Ok(Report::Open(job))
+    }
+}
+
+/// The error that the event says, where the API keeps none.
+fn error(body: &[u8]) -> Option<Value> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    let data = event.get("data")?;
+    let said: Map<String, Value> = [("code", "error_code"), ("message", "error_message")]
+        .into_iter()
+        .filter_map(|(name, said)| Some((name.to_owned(), data.get(said)?.clone())))
+        .collect();
+    if said.is_empty() {
+        data.get("error").or_else(|| data.get("errors")).cloned()
+    } else {
+        Some(Value::Object(said))
+    }
+}

@@ -15,8 +15,8 @@ use gemhook::{
     aws,
     clock::{Clock, Millis, SharedClock, SystemClock},
     config::ArchiverSettings,
-    dev::quick,
 };
+use gemhook_cli::dev::quick;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 

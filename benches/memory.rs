@@ -29,11 +29,11 @@ use gemhook::{
     aws,
     clock::{Clock, SystemClock},
     config::ArchiverSettings,
-    dev::stores::{self, plain_config},
     job::JobKind,
     ledger::NewDelivery,
     worker::Pace,
 };
+use gemhook_cli::dev::stores::{self, plain_config};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 

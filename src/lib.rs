@@ -39,8 +39,3 @@ pub mod sweeper;
 pub mod trouble;
 pub mod webhook;
 pub mod worker;
-
-#[cfg(feature = "local")]
-pub mod cli;
-#[cfg(feature = "local")]
-pub mod dev;

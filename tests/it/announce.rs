@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use gemhook::{
-    dev::{Announced, BusFault},
-    ledger::Fence,
-};
+use gemhook::ledger::Fence;
+use gemhook_cli::dev::{Announced, BusFault};
 use serde_json::json;
 use tokio::{sync::broadcast::Receiver, time::timeout};
 

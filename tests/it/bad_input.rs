@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use gemhook::{clock::SystemClock, config::ReceiverSettings, dev::gemini::Settings, receiver::Receiver};
+use gemhook::{clock::SystemClock, config::ReceiverSettings, receiver::Receiver};
+use gemini_simulator::Settings;
 use lambda_runtime::{Context, LambdaEvent};
 use reqwest::Method;
 use serde_json::{Value, json};

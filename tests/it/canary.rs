@@ -1,15 +1,14 @@
 //! Secrets that would be noticed: both functions and the commands run as processes that log all they can, and nothing
 //! of a secret, a signature or a body's content is found in what they said, answered or wrote.
 
-use std::{collections::HashMap, fs, process::Command};
+use std::{collections::HashMap, fs, path::Path, process::Command};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use gemhook::dev::stores::{TableNames, create_tables};
+use gemhook_cli::dev::stores::{TableNames, create_tables};
 use serde_json::{Value, json};
 
 use crate::{
-    command_line::GEMHOOK,
     endpoint::{Answers, Server, request},
     fake_aws::{Account, FakeAws},
     issuer::{Issuer, jwks},
@@ -33,6 +32,13 @@ fn spellings(canary: &str) -> Vec<String> {
         format!("{bytes:?}")[1..40].to_owned(),
         bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
     ]
+}
+
+/// The command, which is another package's program: `cargo test` at the root builds it, to the same folder.
+fn gemhook() -> Command {
+    let path = Path::new(env!("CARGO_BIN_EXE_receiver")).with_file_name("gemhook");
+    assert!(path.exists(), "there is no {}: run `cargo test` for the whole workspace", path.display());
+    Command::new(path)
 }
 
 struct Canaries(Vec<(String, Vec<String>)>);
@@ -160,7 +166,7 @@ async fn no_canary_leaves_the_machine() {
         vec!["trigger", "ping", "--to", "http://127.0.0.1:9/", "--secret", &format!("{secret}!")],
         vec!["doctor"],
     ] {
-        let mut command = Command::new(GEMHOOK);
+        let mut command = gemhook();
         command.args(&arguments).env_clear().current_dir(test.folder());
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.env("GEMINI_API_KEY", API_KEY).env_remove("GEMINI_API_KEY_SECRET_ID");

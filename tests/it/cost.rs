@@ -16,9 +16,9 @@ use gemhook::{
     aws,
     clock::SystemClock,
     config::{ArchiverSettings, ReceiverSettings},
-    dev::{quick, stores::TableNames},
     receiver::Receiver,
 };
+use gemhook_cli::dev::{quick, stores::TableNames};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -108,7 +108,7 @@ impl Costs {
     async fn new() -> Self {
         let test = TestMachine::start().await;
         let names = TableNames { deliveries: "cost-deliveries".into(), jobs: "cost-jobs".into() };
-        gemhook::dev::stores::create_tables(&test.dynamodb(), &names).await.unwrap();
+        gemhook_cli::dev::stores::create_tables(&test.dynamodb(), &names).await.unwrap();
         let at = test.machine.addresses.clone();
         let (dynamodb_url, dynamodb) = Counter::before(&at.dynamodb_url).await;
         let (s3_url, s3) = Counter::before(&at.s3_url).await;

@@ -22,9 +22,9 @@ use futures_util::stream;
 use gemhook::{
     clock::{Clock, Millis},
     config::ReceiverSettings,
-    dev::stores::{TableNames, create_tables},
     receiver::Receiver,
 };
+use gemhook_cli::dev::stores::{TableNames, create_tables};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -14,14 +14,12 @@ use gemhook::{
     aws,
     clock::{Clock, Millis, SharedClock, SystemClock},
     config::ReceiverSettings,
-    dev::{
-        BindingKeyOption, Options,
-        gemini::{DynamicForm, IssuerKeys, MetadataPlace, Settings, Subject},
-    },
     receiver::Receiver,
     secrets::Secret,
     webhook::binding::BindingKey,
 };
+use gemhook_cli::dev::{BindingKeyOption, Options};
+use gemini_simulator::{DynamicForm, IssuerKeys, MetadataPlace, Settings, Subject};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The local machine, talked to over HTTP and through the AWS SDK, as users would.
+//! The functions on the local machine, talked to over HTTP and through the AWS SDK, as users would.
 
 #![allow(
     clippy::expect_used,
@@ -18,13 +18,11 @@ mod bit_flips;
 mod canary;
 mod cases;
 mod cases_kinds;
-mod command_line;
 mod cost;
-mod crash;
-mod docs;
-mod doctor;
 mod endpoint;
 mod events;
+#[path = "../../tools/gemhook/tests/it/fake_aws.rs"]
+#[allow(dead_code, reason = "the command's tests use the rest")]
 mod fake_aws;
 mod faults;
 mod forms;
@@ -46,7 +44,6 @@ mod ledger_values;
 mod once;
 mod outcomes;
 mod ownership;
-mod reading;
 mod reconcile;
 mod record_first;
 mod refusals;
@@ -55,19 +52,12 @@ mod rig;
 mod rotation;
 mod samples;
 mod scripted;
-mod security;
 mod signatures;
-mod simulator_faults;
-mod simulator_jobs;
-mod simulator_requests;
+#[allow(dead_code, reason = "the command's tests use the rest")]
 mod support;
 mod sweep;
 mod template;
 mod timing;
-mod token;
 mod tokens;
 mod transfer;
-mod trigger;
-mod verify;
 mod videos;
-mod webhooks;

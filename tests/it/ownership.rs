@@ -7,11 +7,11 @@ use gemhook::{
     aws,
     clock::SystemClock,
     config::ArchiverSettings,
-    dev::quick,
     job::JobKind,
     ledger::NewDelivery,
     webhook::binding::BindingKey,
 };
+use gemhook_cli::dev::quick;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 

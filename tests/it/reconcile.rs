@@ -15,9 +15,9 @@ use gemhook::{
     aws,
     clock::{Clock, Millis, SharedClock, SystemClock},
     config::ArchiverSettings,
-    dev::quick,
     webhook::binding::BindingKey,
 };
+use gemhook_cli::dev::quick;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The first deliveries are kept as they came, and no more than asked for.
 
-use gemhook::dev::Options;
+use gemhook_cli::dev::Options;
 use serde_json::Value;
 
 use crate::support::{TestMachine, end, folder, sign, text};

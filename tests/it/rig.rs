@@ -12,11 +12,11 @@ use gemhook::{
     aws,
     clock::{Clock, Millis, SharedClock},
     config::{ArchiverSettings, ReceiverSettings},
-    dev::stores::{TableNames, create_tables},
     ledger::Ledger,
     receiver::Receiver,
     worker::Pace,
 };
+use gemhook_cli::dev::stores::{TableNames, create_tables};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -7,12 +7,12 @@ use gemhook::{
     aws,
     clock::{Clock, Millis},
     config::{ArchiverSettings, ReceiverSettings},
-    dev::{
-        quick,
-        stores::{TableNames, create_tables},
-    },
     gemini::catalogue,
     receiver::Receiver,
+};
+use gemhook_cli::dev::{
+    quick,
+    stores::{TableNames, create_tables},
 };
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;

@@ -7,10 +7,9 @@ use std::{
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use gemhook::{
-    aws,
-    dev::{ADDRESSES, Addresses, Change, Machine, Options, Ports, gemini::Settings},
-};
+use gemhook::aws;
+use gemhook_cli::dev::{ADDRESSES, Addresses, Change, Machine, Options, Ports};
+use gemini_simulator::Settings;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};

@@ -1,7 +1,0 @@
-//! The command line: the local machine and the tools around a deployment.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    gemhook::cli::main()
-}

@@ -1,0 +1,103 @@
+//! The Function URL's part of Lambda: an HTTP request becomes an event of payload format 2.0, the receiver's
+//! answer becomes a response.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use lambda_runtime::LambdaEvent;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::machine::context;
+use gemhook::receiver::Receiver;
+
+/// What Lambda accepts in one request.
+const LONGEST: usize = 6 * 1024 * 1024;
+
+pub(super) fn router(receiver: Arc<Receiver>) -> Router {
+    Router::new().fallback(pass).with_state(receiver)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    status_code: u16,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+async fn pass(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, LONGEST).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let context = context();
+    let (method, path) = (parts.method.as_str(), parts.uri.path());
+    let (body, encoded) = as_text(&parts.headers, &body);
+    let event = json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": parts.uri.query().unwrap_or_default(),
+        "headers": joined(&parts.headers),
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "local",
+            "domainName": "localhost",
+            "requestId": context.request_id,
+            "routeKey": "$default",
+            "stage": "$default",
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
+        },
+        "body": body,
+        "isBase64Encoded": encoded,
+    });
+    match receiver.invoke(LambdaEvent::new(event, context)).await {
+        Ok(answer) => response(answer).unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
+        Err(error) => {
+            tracing::error!(%error, "the receiver failed");
+            StatusCode::BAD_GATEWAY.into_response()
+        }
+    }
+}
+
+/// Repeated headers are joined, names are in lower case, and what is no text is dropped.
+fn joined(headers: &HeaderMap) -> Map<String, Value> {
+    let values =
+        |name| headers.get_all(name).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    headers
+        .keys()
+        .map(|name| (name.to_string(), Value::from(values(name).collect::<Vec<_>>().join(","))))
+        .collect()
+}
+
+/// Text of a textual type goes as it is, everything else in base64.
+fn as_text(headers: &HeaderMap, body: &Bytes) -> (String, bool) {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let textual = kind.starts_with("text/") || kind.contains("json") || kind.contains("xml");
+    match std::str::from_utf8(body) {
+        Ok(text) if textual => (text.to_owned(), false),
+        _ => (BASE64_STANDARD.encode(body), true),
+    }
+}
+
+fn response(answer: Value) -> Option<Response> {
+    let answer = Answer::deserialize(answer).ok()?;
+    let text = answer.body.unwrap_or_default();
+    let body = if answer.is_base64_encoded { BASE64_STANDARD.decode(text).ok()? } else { text.into_bytes() };
+    let mut response = Response::builder().status(answer.status_code);
+    for (name, value) in &answer.headers {
+        response = response.header(name, value.as_str()?);
+    }
+    response.body(Body::from(body)).ok()
+}

@@ -1,0 +1,15 @@
+//! The local machine: the same handlers against embedded stores and a simulated Gemini API, all in one process on
+//! loopback. The library knows nothing of it.
+
+mod bus;
+mod changes;
+mod front;
+mod machine;
+mod ports;
+mod pump;
+pub mod stores;
+
+pub use bus::{Announced, Bus, BusFault};
+pub use changes::Change;
+pub use machine::{ADDRESSES, Addresses, BindingKeyOption, Machine, Options, quick};
+pub use ports::{DEFAULT_PORT, Ports};

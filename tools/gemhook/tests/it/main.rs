@@ -1,0 +1,27 @@
+//! The command as a user runs it, and the documents that tell of it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails panics"
+)]
+
+mod command_line;
+mod crash;
+mod docs;
+mod doctor;
+mod fake_aws;
+mod reading;
+mod security;
+mod simulator_faults;
+mod simulator_jobs;
+mod simulator_requests;
+#[path = "../../../../tests/it/support.rs"]
+#[allow(dead_code, reason = "the functions' tests use the rest")]
+mod support;
+mod token;
+mod trigger;
+mod verify;
+mod webhooks;

@@ -1,0 +1,116 @@
+//! `files`: looked at and deleted.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderMap, Uri},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Problem, Shared, changed, download, see_through};
+use crate::{
+    Simulator,
+    clock::Millis,
+    faults::{Gone, Mishap},
+    files::{Content, FileRecord},
+    rfc3339,
+};
+
+/// In characters.
+const LONGEST_DELETED_ID: usize = 40;
+
+const KEPT: Millis = 48 * 3600 * 1000;
+
+pub(super) async fn read(
+    simulator: Shared,
+    Path((version, name)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if name.contains(':') {
+        return download::by_name(simulator, Path((version, name)), uri, headers).await;
+    }
+    let file = find(&simulator, &name, &uri).await?;
+    Ok(Json(show(&simulator, &version, file)).into_response())
+}
+
+/// The file, unless a fault has it expired.
+pub(super) async fn find(simulator: &Simulator, id: &str, uri: &Uri) -> Result<FileRecord, Problem> {
+    tokio::time::sleep(simulator.answer_delay).await;
+    let file = simulator.files.get(id).ok_or_else(|| missing(id))?;
+    let gone = |mishap: &Mishap| match mishap {
+        Mishap::Expired { status } => Some(*status),
+        _ => None,
+    };
+    if file.content == Content::Uploaded {
+        return Ok(file);
+    }
+    match simulator.faults.strike(uri.path(), gone) {
+        Some(Gone::NotFound) => Err(missing(id)),
+        Some(Gone::Forbidden) => Err(Problem::no_permission_for(&format!("files/{id}"))),
+        None => Ok(file),
+    }
+}
+
+/// A file as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shown {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    mime_type: String,
+    size_bytes: String,
+    create_time: String,
+    update_time: String,
+    expiration_time: String,
+    uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    download_uri: Option<String>,
+    state: &'static str,
+    source: &'static str,
+}
+
+pub(super) fn show(simulator: &Simulator, version: &str, file: FileRecord) -> Shown {
+    let generated = file.content != Content::Uploaded;
+    let (base, name) = (&simulator.base_url, format!("files/{}", file.id));
+    let download = || format!("{base}/download/{version}/{name}:download?alt=media");
+    Shown {
+        display_name: file.display_name,
+        mime_type: file.mime_type,
+        size_bytes: file.size_bytes.to_string(),
+        create_time: rfc3339(file.created),
+        update_time: rfc3339(file.created),
+        expiration_time: rfc3339(file.created.saturating_add(KEPT)),
+        uri: format!("{base}/{version}/{name}"),
+        download_uri: generated.then(download),
+        state: "ACTIVE",
+        source: if generated { "GENERATED" } else { "UPLOADED" },
+        name,
+    }
+}
+
+pub(super) async fn remove(
+    State(simulator): Shared,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    check_deletable(&id)?;
+    see_through(async move { changed(simulator.files.remove(&id).await?, || missing(&id)) }).await
+}
+
+/// The output file of a batch is `batch-` and 36 characters. It can be read and downloaded, but the check of a
+/// deletion is stricter, so it stays until it expires (googleapis/python-genai#1759).
+fn check_deletable(id: &str) -> Result<(), Problem> {
+    match id.len() > LONGEST_DELETED_ID {
+        true => {
+            Err(Problem::invalid(format!("* File ID (name) must be at most {LONGEST_DELETED_ID} characters")))
+        }
+        false => Ok(()),
+    }
+}
+
+fn missing(id: &str) -> Problem {
+    Problem::not_found(format!("files/{id} was not found."))
+}

@@ -1,0 +1,17 @@
+//! The events that one can subscribe to, and the two that the API refuses.
+
+/// The API takes exactly these; any other name gets 400 with this list.
+pub const UNCONTESTED: [&str; 7] = [
+    "batch.succeeded",
+    "batch.failed",
+    "batch.expired",
+    "interaction.completed",
+    "interaction.failed",
+    "interaction.requires_action",
+    "video.generated",
+];
+
+/// Whether the API takes a subscription to this event.
+pub fn can_be_subscribed(event: &str) -> bool {
+    UNCONTESTED.contains(&event)
+}

@@ -8,10 +8,8 @@
     reason = "a test that fails panics"
 )]
 
-mod advisories;
 mod announce;
 mod bad_input;
-mod bit_flips;
 mod canary;
 mod cost;
 mod endpoint;
@@ -21,9 +19,10 @@ mod events;
 mod fake_aws;
 mod faults;
 mod forms;
-mod functions;
 mod hostile;
 mod interactions;
+#[path = "../without_tools/issuer.rs"]
+#[allow(dead_code, reason = "the tests of single signatures use the rest")]
 mod issuer;
 mod keys;
 mod lambda;
@@ -38,11 +37,9 @@ mod rig;
 mod rotation;
 mod samples;
 mod scripted;
-mod signatures;
+#[path = "../without_tools/signing.rs"]
+mod signing;
 #[allow(dead_code, reason = "the command's tests use the rest")]
 mod support;
-mod template;
-mod timing;
-mod tokens;
 mod transfer;
 mod videos;

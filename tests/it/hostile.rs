@@ -16,7 +16,8 @@ use tokio::{
 
 use crate::{
     endpoint::request,
-    support::{TestMachine, now, sign, sign_text},
+    signing::sign_text,
+    support::{TestMachine, now, sign},
 };
 
 const BODY: &[u8] = br#"{"type":"ping"}"#;

@@ -9,12 +9,10 @@
 )]
 
 mod absence;
-mod advisories;
 mod age;
 mod announce;
 mod bad_input;
 mod bill;
-mod bit_flips;
 mod canary;
 mod cases;
 mod cases_kinds;
@@ -26,9 +24,10 @@ mod events;
 mod fake_aws;
 mod faults;
 mod forms;
-mod functions;
 mod hostile;
 mod interactions;
+#[path = "../without_tools/issuer.rs"]
+#[allow(dead_code, reason = "the tests of single signatures use the rest")]
 mod issuer;
 mod keys;
 mod lambda;
@@ -52,12 +51,10 @@ mod rig;
 mod rotation;
 mod samples;
 mod scripted;
-mod signatures;
+#[path = "../without_tools/signing.rs"]
+mod signing;
 #[allow(dead_code, reason = "the command's tests use the rest")]
 mod support;
 mod sweep;
-mod template;
-mod timing;
-mod tokens;
 mod transfer;
 mod videos;

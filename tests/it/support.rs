@@ -1,20 +1,16 @@
 //! A local machine for one test, and what a sender and a reader need.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use base64::{Engine, prelude::BASE64_STANDARD};
 use gemhook::aws;
 use gemhook_cli::dev::{ADDRESSES, Addresses, Change, Machine, Options, Ports};
 use gemini_simulator::Settings;
-use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
-use sha2::Sha256;
 use tempfile::TempDir;
+
+pub use crate::signing::{now, sign};
 
 pub type Row = HashMap<String, AttributeValue>;
 
@@ -187,24 +183,6 @@ pub fn three_requests() -> Value {
 pub fn succeeded(job: &str) -> String {
     json!({"type": "batch.succeeded", "version": "v1", "timestamp": "2026-05-28T20:26:30Z", "data": {"id": job}})
         .to_string()
-}
-
-/// Signed by hand: nothing of the code under test is asked.
-pub fn sign(secret: &str, id: &str, at: u64, body: &[u8]) -> String {
-    sign_text(secret, id, &at.to_string(), body)
-}
-
-/// Over the timestamp's text as it stands.
-pub fn sign_text(secret: &str, id: &str, at: &str, body: &[u8]) -> String {
-    let key = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-    mac.update(format!("{id}.{at}.").as_bytes());
-    mac.update(body);
-    format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
-}
-
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 pub fn text<'a>(row: &'a Row, name: &str) -> &'a str {

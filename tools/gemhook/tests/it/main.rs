@@ -15,6 +15,8 @@ mod doctor;
 mod fake_aws;
 mod reading;
 mod security;
+#[path = "../../../../tests/without_tools/signing.rs"]
+mod signing;
 mod simulator_faults;
 mod simulator_jobs;
 mod simulator_requests;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     issuer::{Issuer, jwks},
-    support::sign,
+    signing::sign,
 };
 
 const NOW: u64 = 1_780_000_000;

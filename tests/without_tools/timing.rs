@@ -11,7 +11,7 @@ use bytes::Bytes;
 use gemhook::webhook::{Refusal, SigningSecrets, Tolerance, Unverified, Verifier};
 use lambda_http::http::{HeaderMap, HeaderValue};
 
-use crate::support::sign;
+use crate::signing::sign;
 
 const SAMPLES: usize = 1_000_000;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

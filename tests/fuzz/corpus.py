@@ -1,11 +1,11 @@
-"""Makes a corpus for each fuzz target out of the fixtures of the tests, into fuzz/corpus/."""
+"""Makes a corpus for each fuzz target out of the fixtures of the tests, into corpus/ beside this file."""
 
 import base64
 import json
 import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parent
-FIXTURES = ROOT.parent / "tests" / "fixtures"
+FIXTURES = ROOT.parent / "fixtures"
 NAMES = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 

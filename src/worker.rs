@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::{
     pin,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
     announce::{Announcement, Announcer},
-    archive::{Archive, Report, Task},
+    archive::{Archive, Checkpoints, Report, Task},
     clock::{Millis, SharedClock, millis, until},
     ledger::{Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome},
     metrics,
@@ -108,13 +108,16 @@ impl Worker {
         };
         self.archive.first.keep(&self.archive.bucket, &row).await;
         let deadline = Instant::now() + until(self.clock.now(), end).saturating_sub(MARGIN);
-        let task = Task { row: &row, deadline, now: self.clock.now(), last_look: false };
+        let checkpoints = Checkpoints::of(None);
+        let now = self.clock.now();
+        let task = Task { row: &row, deadline, now, last_look: false, checkpoints: &checkpoints };
         if row.outcome.is_some() {
             let (worked, why) = self.announce(&row).await?;
             tell(&row, worked, why.as_deref(), started);
             return Ok(worked);
         }
-        let attempt = self.attempt(task);
+        // Dropped at the deadline wherever it stands, so that the row can be put off in time.
+        let attempt = timeout_at(deadline, self.attempt(task));
         pin!(attempt);
         let report = match timeout(EXTEND_AFTER, &mut attempt).await {
             Ok(report) => report,
@@ -123,6 +126,7 @@ impl Worker {
                 Fence::Lost => return Ok(Worked::Lost),
             },
         };
+        let report = report.unwrap_or(Err(Trouble::OutOfTime));
         let (worked, why) = self.settle(task, report).await?;
         tell(&row, worked, why.as_deref(), started);
         Ok(worked)

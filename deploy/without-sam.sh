@@ -134,7 +134,7 @@ role "$name-archiver" "$(allow '["dynamodb:UpdateItem","dynamodb:PutItem"]' "$de
   "$(allow '"dynamodb:ListStreams"' "$deliveries/stream/*")" \
   "$(allow '["dynamodb:UpdateItem","dynamodb:GetItem"]' "$jobs")" \
   "$(allow '"dynamodb:Scan"' "$jobs/index/watched")" \
-  "$(allow '["s3:PutObject","s3:GetObject","s3:AbortMultipartUpload"]' "arn:$partition:s3:::$bucket/*")" \
+  "$(allow '["s3:PutObject","s3:GetObject","s3:AbortMultipartUpload","s3:ListMultipartUploadParts"]' "arn:$partition:s3:::$bucket/*")" \
   "$(allow '"s3:ListBucket"' "arn:$partition:s3:::$bucket")" \
   "$(allow '"secretsmanager:GetSecretValue"' "$api_key")" "${bound[@]}" "${announce[@]}"
 logs "$name-receiver"

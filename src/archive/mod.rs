@@ -2,12 +2,16 @@
 
 mod batch;
 mod bucket;
+mod buffers;
+mod checkpoint;
 mod first;
 mod interaction;
+mod measure;
 mod output;
 mod parts;
 mod source;
 mod tally;
+mod transfer;
 mod video;
 
 use std::time::Duration;
@@ -16,6 +20,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 pub use bucket::Bucket;
+pub use checkpoint::Checkpoints;
 pub use first::FirstDeliveries;
 
 use crate::{
@@ -74,6 +79,8 @@ pub struct Task<'a> {
     pub now: Millis,
     /// Whether an output that is not found is lost: it was looked for before, a while ago.
     pub last_look: bool,
+    /// Of transfers that do not end within this attempt.
+    pub checkpoints: &'a Checkpoints,
 }
 
 impl Task<'_> {

@@ -1,24 +1,32 @@
 //! Where an object's bytes come from: a file of the API, or what stands in one of its answers.
 
-use std::pin::Pin;
+use std::{borrow::Cow, collections::HashMap, pin::Pin};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
 
-use super::tally::Measure;
+use super::{
+    bucket::PART,
+    buffers::{Buffers, Filled},
+    checkpoint::Fingerprint,
+    measure::Measure,
+};
 use crate::{
     gemini::{Batch, Document, Download, InlineAt, Spot},
     trouble::Trouble,
 };
 
-/// Inline results are handed over in pieces of about this size.
+/// What is read in a blocking place is handed over in pieces of at most this size.
 const PIECE: usize = 64 * 1024;
+
+/// Pieces that wait to be taken: 256 KiB together.
+const WAITING: usize = 4;
 
 /// Of an address, as much as a row keeps.
 const LONGEST_ORIGIN: usize = 512;
@@ -29,6 +37,8 @@ type Each<'a> = &'a mut dyn FnMut(Bytes) -> Result<(), Trouble>;
 pub struct Source<'a> {
     /// The length that the other side states, held against what came.
     pub length: Option<u64>,
+    /// Of a download that another invocation may go on with.
+    pub fingerprint: Option<Fingerprint>,
     pub content_type: String,
     /// In the API's own words.
     pub origin: String,
@@ -39,8 +49,10 @@ pub struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub fn file(download: Download<'a>, origin: &str, content_type: &str, deadline: Instant) -> Self {
+        let fingerprint = download.length.map(|length| Fingerprint { length, etag: download.etag.clone() });
         Self {
             length: download.length,
+            fingerprint,
             content_type: content_type.to_owned(),
             origin: origin.chars().take(LONGEST_ORIGIN).collect(),
             pieces: Box::pin(download.bytes().fuse()),
@@ -52,15 +64,9 @@ impl<'a> Source<'a> {
     /// The same lines that a responses file would hold, one for each inline result.
     pub fn inline(mut batch: Batch, at: InlineAt, deadline: Instant) -> Self {
         let lines = move |each: Each<'_>| {
-            let mut piece = Vec::with_capacity(PIECE);
-            batch.walk_inline(at, |item| {
-                write_line(&mut piece, item);
-                if piece.len() < PIECE {
-                    return Ok(());
-                }
-                each(Bytes::from(std::mem::replace(&mut piece, Vec::with_capacity(PIECE))))
-            })?;
-            each(Bytes::from(piece))
+            let mut cutter = Cutter { piece: Vec::with_capacity(PIECE), each };
+            batch.walk_inline(at, |item| write_line(&mut cutter, item))?;
+            cutter.flush()
         };
         Self::blocking(lines, None, "application/jsonl", "inlinedResponses", deadline)
     }
@@ -100,7 +106,7 @@ impl<'a> Source<'a> {
         origin: &str,
         deadline: Instant,
     ) -> Self {
-        let (sender, receiver) = mpsc::channel(4);
+        let (sender, receiver) = mpsc::channel(WAITING);
         tokio::task::spawn_blocking(move || {
             let mut each = |piece| sender.blocking_send(Ok(piece)).map_err(|_| Trouble::OutOfTime);
             // A reader that has gone away wants neither the rest nor the reason.
@@ -113,6 +119,7 @@ impl<'a> Source<'a> {
         });
         Self {
             length,
+            fingerprint: None,
             content_type: content_type.to_owned(),
             origin: origin.to_owned(),
             pieces: Box::pin(pieces.fuse()),
@@ -121,21 +128,28 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The next bytes, as many as asked for; fewer are the last.
-    pub async fn part(&mut self, size: usize, measure: &mut Measure) -> Result<Bytes, Trouble> {
+    /// The next part, with the count at its end. One that is not full is the last.
+    pub(super) async fn part(&mut self, buffers: &Buffers, measure: &mut Measure) -> Result<Filled, Trouble> {
+        let place = buffers.place().await;
         // Never grown: a part that is on its way holds no more than it has.
-        let mut part = BytesMut::with_capacity(size);
-        while part.len() < size {
-            let mut piece = std::mem::take(&mut self.rest);
-            if piece.is_empty() {
-                let Some(next) = self.next().await? else { break };
-                measure.take(&next);
-                piece = next;
-            }
-            self.rest = piece.split_off(piece.len().min(size - part.len()));
+        let mut part = BytesMut::with_capacity(PART);
+        while part.len() < PART {
+            let Some(piece) = self.piece(PART - part.len()).await? else { break };
+            measure.take(&piece);
             part.extend_from_slice(&piece);
         }
-        Ok(part.freeze())
+        Ok(place.filled(part.freeze()))
+    }
+
+    /// The next bytes, at most so many. None where there are no more.
+    pub(super) async fn piece(&mut self, most: usize) -> Result<Option<Bytes>, Trouble> {
+        let mut piece = std::mem::take(&mut self.rest);
+        while piece.is_empty() {
+            let Some(next) = self.next().await? else { return Ok(None) };
+            piece = next;
+        }
+        self.rest = piece.split_off(piece.len().min(most));
+        Ok(Some(piece))
     }
 
     /// A source that reaches the deadline fails instead of hanging.
@@ -160,44 +174,59 @@ pub fn read_text(document: &Document, text: &[Vec<Spot>], each: Each<'_>) -> Res
     Ok(())
 }
 
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow)]
-    key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<Metadata<'a>>,
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+/// Cuts what is written into pieces of one size.
+struct Cutter<'a> {
+    piece: Vec<u8>,
+    each: Each<'a>,
 }
+
+impl Cutter<'_> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Trouble> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+            self.piece.extend_from_slice(now);
+            if self.piece.len() == PIECE {
+                self.flush()?;
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Trouble> {
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        if piece.is_empty() { Ok(()) } else { (self.each)(Bytes::from(piece)) }
+    }
+}
+
+/// The members of an item or of its metadata, in the item's own bytes.
+type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 #[derive(Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow)]
-    key: Option<&'a RawValue>,
+#[serde(transparent)]
+struct Item<'a>(#[serde(borrow)] Members<'a>);
+
+/// One result as one line. All of it is kept, letter by letter, except for line breaks between tokens. A key that
+/// stands in its metadata is put before it, where a responses file has it. No second copy of the item is made.
+fn write_line(into: &mut Cutter<'_>, item: &RawValue) -> Result<(), Trouble> {
+    let text = item.get();
+    let key = key_in_metadata(text);
+    let members = text.strip_prefix('{').filter(|_| key.is_some());
+    let lifted = key.map(|key| format!("{{\"key\":{},", key.get())).filter(|_| members.is_some());
+    for text in [lifted.as_deref().unwrap_or_default(), members.unwrap_or(text)] {
+        for run in text.as_bytes().split(|byte| matches!(byte, b'\n' | b'\r')) {
+            into.write(run)?;
+        }
+    }
+    into.write(b"\n")
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a RawValue>,
-}
-
-/// One result as one line. Its values are kept letter by letter, except for line breaks between tokens.
-fn write_line(into: &mut Vec<u8>, item: &RawValue) {
-    let line = serde_json::from_str(item.get()).ok().and_then(|item: Item| {
-        let key = item.key.or_else(|| item.metadata.and_then(|metadata| metadata.key));
-        let line = Line { key, response: item.response, error: item.error };
-        serde_json::to_string(&line).ok().filter(|_| line.response.is_some() || line.error.is_some())
-    });
-    let text = line.as_deref().unwrap_or(item.get());
-    into.extend(text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
-    into.push(b'\n');
+/// The `metadata.key` of an item that has no `key` of its own. It is not looked for where the item cannot be read.
+fn key_in_metadata(item: &str) -> Option<&RawValue> {
+    let Item(members) = serde_json::from_str(item).ok()?;
+    let metadata = members.get("metadata").filter(|_| !members.contains_key("key"))?;
+    let Item(metadata) = serde_json::from_str(metadata.get()).ok()?;
+    metadata.get("key").copied()
 }
 
 #[cfg(test)]
@@ -209,15 +238,28 @@ mod tests {
         for (item, line) in [
             (
                 "{\"metadata\": {\"key\": \"r1\"},\n \"response\": {\"a\":\n 1.50}}",
-                "{\"key\":\"r1\",\"response\":{\"a\": 1.50}}\n",
+                "{\"key\":\"r1\",\"metadata\": {\"key\": \"r1\"}, \"response\": {\"a\": 1.50}}\n",
             ),
             (r#"{"error":{"code":3}}"#, "{\"error\":{\"code\":3}}\n"),
-            (r#"{"key":7,"response":null,"error":{}}"#, "{\"key\":7,\"error\":{}}\n"),
+            (
+                r#"{"key":7,"response":null,"metadata":{"key":8}}"#,
+                "{\"key\":7,\"response\":null,\"metadata\":{\"key\":8}}\n",
+            ),
+            (
+                r#"{"metadata":{"own":[1],"key":{"a":"b"}}}"#,
+                "{\"key\":{\"a\":\"b\"},\"metadata\":{\"own\":[1],\"key\":{\"a\":\"b\"}}}\n",
+            ),
             ("{\"odd\":\r\n true}", "{\"odd\": true}\n"),
             ("null", "null\n"),
         ] {
             let mut out = Vec::new();
-            write_line(&mut out, &RawValue::from_string(item.to_owned()).unwrap());
+            let mut each = |piece: Bytes| {
+                out.extend_from_slice(&piece);
+                Ok(())
+            };
+            let mut cutter = Cutter { piece: Vec::new(), each: &mut each };
+            write_line(&mut cutter, &RawValue::from_string(item.to_owned()).unwrap()).unwrap();
+            cutter.flush().unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), line);
         }
     }

@@ -1,44 +1,16 @@
-//! Counts what passes by: bytes, digest and, for results in lines, what the requests came to.
+//! Results in lines, added up as they pass by.
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::job::Summary;
 
 /// A longer line is archived and counted, but not looked into.
 const LONGEST_LINE: usize = 16 * 1024 * 1024;
 
-/// Everything known of an object once all its bytes have passed.
-pub struct Measure {
-    digest: Sha256,
-    pub bytes: u64,
-    lines: Option<Tally>,
-}
-
-impl Measure {
-    /// Of results in lines, or of bytes that are not looked into.
-    pub fn new(lines: bool) -> Self {
-        Self { digest: Sha256::new(), bytes: 0, lines: lines.then(Tally::default) }
-    }
-
-    pub fn take(&mut self, piece: &Bytes) {
-        self.digest.update(piece);
-        self.bytes += piece.len() as u64;
-        if let Some(lines) = &mut self.lines {
-            lines.take(piece);
-        }
-    }
-
-    pub fn finish(self) -> (u64, [u8; 32], Option<Summary>) {
-        (self.bytes, self.digest.finalize().into(), self.lines.map(Tally::finish))
-    }
-}
-
 /// Splits a stream into lines and adds them up.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     summary: Summary,
     line: Vec<u8>,
     too_long: bool,
@@ -80,7 +52,17 @@ impl<'de> Deserialize<'de> for Count {
 }
 
 impl Tally {
-    fn take(&mut self, mut piece: &[u8]) {
+    /// Goes on after the lines that these sums are of.
+    pub fn resume(summary: Summary) -> Self {
+        Self { summary, ..Self::default() }
+    }
+
+    /// The sums of all lines that are complete. The one that is under way is not in them.
+    pub fn complete_lines(&self) -> Summary {
+        self.summary
+    }
+
+    pub fn take(&mut self, mut piece: &[u8]) {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (head, tail) = piece.split_at(end);
             self.append(head);
@@ -113,7 +95,7 @@ impl Tally {
         self.line.clear();
     }
 
-    fn finish(mut self) -> Summary {
+    pub fn finish(mut self) -> Summary {
         self.end_line();
         self.summary
     }

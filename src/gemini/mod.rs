@@ -20,7 +20,7 @@ use reqwest::{Response, Url, redirect::Policy};
 
 pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
 pub use document::{Document, Spot};
-pub use download::{Download, Place};
+pub use download::{Download, Place, Resume, Undelivered};
 pub use interaction::{Interaction, InteractionState, Media, MediaAt};
 pub use name::Name;
 pub use operation::Operation;

@@ -135,7 +135,7 @@ set -- "$(allow '["dynamodb:UpdateItem","dynamodb:PutItem"]' "$deliveries")" \
   "$(allow '"dynamodb:ListStreams"' "$deliveries/stream/*")" \
   "$(allow '["dynamodb:UpdateItem","dynamodb:GetItem"]' "$jobs")" \
   "$(allow '"dynamodb:Scan"' "$jobs/index/watched")" \
-  "$(allow '["s3:PutObject","s3:GetObject","s3:AbortMultipartUpload"]' "arn:$partition:s3:::$bucket/*")" \
+  "$(allow '["s3:PutObject","s3:GetObject","s3:AbortMultipartUpload","s3:ListMultipartUploadParts"]' "arn:$partition:s3:::$bucket/*")" \
   "$(allow '"s3:ListBucket"' "arn:$partition:s3:::$bucket")" \
   "$(allow '"secretsmanager:GetSecretValue"' "$api_key")"
 [ -z "$binding" ] || set -- "$@" "$(allow '"secretsmanager:GetSecretValue"' "$binding")"

@@ -56,6 +56,7 @@ pub const ARCHIVER: &[Permission] = &[
     Permission("s3:PutObject", On::Results, "archive::Bucket, whole objects and uploads in parts"),
     Permission("s3:GetObject", On::Results, "archive::Bucket::adopt, also to look an object up"),
     Permission("s3:AbortMultipartUpload", On::Results, "archive::parts"),
+    Permission("s3:ListMultipartUploadParts", On::Results, "archive::parts, to go on with an upload"),
     Permission("s3:ListBucket", On::ResultsBucket, "S3 answers 403 for an absent object without it"),
     Permission("secretsmanager:GetSecretValue", On::ApiKeySecret, "secrets::SecretStore::get"),
     Permission("secretsmanager:GetSecretValue", On::BindingKeySecret, "secrets::SecretStore::get"),

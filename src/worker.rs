@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub use crate::retry::Pace;
 use crate::{
     announce::{Announcement, Announcer},
-    archive::{Archive, Report, Task},
+    archive::{Archive, Checkpoints, Report, Task},
     attempt::Attempted,
     clock::{Millis, SharedClock, millis, until},
     ledger::{
@@ -156,7 +156,9 @@ impl Worker {
 
     async fn archive(&self, row: &Delivery, last: Millis, time: Time) -> Settled {
         let _ = timeout(KEEPING, self.archive.first.keep(&self.archive.bucket, row)).await;
-        let task = Task { row, deadline: time.deadline, now: self.clock.now(), last_look: false };
+        let checkpoints = Checkpoints::of(row.checkpoint.as_deref());
+        let now = self.clock.now();
+        let task = Task { row, deadline: time.deadline, now, last_look: false, checkpoints: &checkpoints };
         // On the heap: nested in the runtime's, the futures of an attempt are too deep for the compiler.
         let mut attempt = Box::pin(timeout_at(time.drop, Box::pin(self.attempt(task))));
         let attempted = match timeout(EXTEND_AFTER, &mut attempt).await {
@@ -168,16 +170,16 @@ impl Worker {
         };
         let out_of_time = |_| Attempted { report: Err(Trouble::OutOfTime), ours: true };
         let attempted = attempted.unwrap_or_else(out_of_time);
-        self.settle(row, attempted, row.checkpoint.as_deref(), time).await
+        self.settle(row, attempted, &checkpoints, time).await
     }
 
     /// Writes what an attempt came to: the one place where a report or a trouble becomes a transition.
-    /// `checkpoint` is how far a transfer has come.
+    /// `checkpoints` has how far a transfer has come, also where its attempt was dropped.
     async fn settle(
         &self,
         row: &Delivery,
         attempted: Attempted,
-        checkpoint: Option<&str>,
+        checkpoints: &Checkpoints,
         time: Time,
     ) -> Settled {
         let now = self.clock.now();
@@ -205,14 +207,17 @@ impl Worker {
                 Ok((fenced(fence, Worked::Ended(Outcome::Recorded)), None))
             }
             Err(trouble) => {
-                let progress = checkpoint.is_some() && checkpoint != row.checkpoint.as_deref();
+                let checkpoint = checkpoints.text();
+                let progress = checkpoint.is_some() && checkpoint != row.checkpoint;
                 let known = Known { ours: attempted.ours, progress };
                 let next = self.pace.next(&trouble, row, known, now);
-                let mut row = row.clone();
-                row.checkpoint = checkpoint.map(str::to_owned);
+                let why = match (&trouble, checkpoints.obstacle()) {
+                    (Trouble::OutOfTime, Some(obstacle)) => format!("{trouble}: {obstacle}"),
+                    _ => trouble.to_string(),
+                };
                 // Whoever gets on has 72 hours more.
-                row.trouble_since = row.trouble_since.filter(|_| !progress);
-                self.follow(&row, next, trouble.to_string()).await
+                let trouble_since = row.trouble_since.filter(|_| !progress);
+                self.follow(&Delivery { checkpoint, trouble_since, ..row.clone() }, next, why).await
             }
         }
     }

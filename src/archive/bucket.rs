@@ -11,7 +11,12 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{measure::Measure, parts::Parts, source::Source};
+use super::{
+    buffers::Buffers,
+    measure::Measure,
+    source::Source,
+    transfer::{Limits, Sent, Transfer, check_length},
+};
 use crate::{
     gemini::{Document, Spilled},
     job::{Output, Summary},
@@ -27,6 +32,8 @@ pub(super) const OWNER: &str = "gemhook-job";
 pub struct Bucket {
     pub(super) s3: Client,
     pub(super) name: String,
+    /// Of all objects that are written at the same time.
+    pub(super) buffers: Buffers,
 }
 
 /// An object that is safe, and what it adds up to.
@@ -54,33 +61,34 @@ pub(super) enum Written {
 
 impl Bucket {
     pub fn new(s3: Client, name: impl Into<String>) -> Self {
-        Self { s3, name: name.into() }
+        Self { s3, name: name.into(), buffers: Buffers::default() }
     }
 
     /// Streams a source into an object that is not there yet. Nothing is visible before all of it was checked.
-    pub async fn store(
+    pub(super) async fn store(
         &self,
         at: At<'_>,
         mut source: Source<'_>,
-        deadline: Instant,
+        limits: Limits<'_>,
     ) -> Result<Archived, Trouble> {
         let mut measure = Measure::new(at.lines);
-        let first = source.part(PART, &mut measure).await?;
-        let written = if first.len() < PART {
+        let first = source.part(&self.buffers, &mut measure).await?;
+        let sent = if first.bytes.len() < PART {
             check_length(&source, &measure)?;
-            self.put(at, &source.content_type, first).await?
+            Sent { written: self.put(at, &source.content_type, first.bytes).await?, measure, source }
         } else {
-            let mut parts = Parts::begin(self, at, &source.content_type).await?;
-            let sending = send_all(&mut parts, first, &mut source, &mut measure);
-            let sent = timeout_at(deadline, sending).await.unwrap_or(Err(Trouble::OutOfTime));
-            match sent {
-                Ok(()) => parts.complete(measure.bytes).await?,
-                Err(trouble) => {
-                    parts.abort().await;
-                    return Err(trouble);
-                }
-            }
+            Transfer::begin(self, at, limits, (first, source, measure)).await?
         };
+        self.settle(at, sent, limits.deadline).await
+    }
+
+    /// The object whose bytes have all been sent, or the one that was there before.
+    pub(super) async fn settle(
+        &self,
+        at: At<'_>,
+        Sent { written, measure, source }: Sent<'_>,
+        deadline: Instant,
+    ) -> Result<Archived, Trouble> {
         match written {
             Written::New => {
                 let (bytes, digest, summary) = measure.finish();
@@ -101,11 +109,7 @@ impl Bucket {
         stated: Option<u64>,
         deadline: Instant,
     ) -> Result<Option<Archived>, Trouble> {
-        let Some(head) = self.ours(at).await? else { return Ok(None) };
-        let length = head.content_length().and_then(|length| u64::try_from(length).ok());
-        if stated.is_some() && stated != length {
-            return Err(conflict(at, "its length is not what the source states"));
-        }
+        let Some(head) = self.ours(at, stated).await? else { return Ok(None) };
         let mut measure = Measure::new(at.lines);
         let take = |piece: Bytes| {
             measure.take(&piece);
@@ -119,18 +123,25 @@ impl Bucket {
 
     /// An answer that an earlier attempt stored.
     pub async fn document(&self, at: At<'_>, deadline: Instant) -> Result<Option<Document>, Trouble> {
-        let Some(head) = self.ours(at).await? else { return Ok(None) };
+        let Some(head) = self.ours(at, None).await? else { return Ok(None) };
         let mut spilled = Spilled::default();
         self.read(at, &head, deadline, |piece| spilled.append(&piece)).await?;
         Ok(Some(Document::new(spilled)))
     }
 
-    /// What is known of an object that is there already, which must be this job's.
-    async fn ours(&self, at: At<'_>) -> Result<Option<HeadObjectOutput>, Trouble> {
-        match self.head(at.key).await? {
-            Some(head) if owner(&head) != Some(at.job) => Err(conflict(at, "it is not this job's")),
-            head => Ok(head),
-        }
+    /// What is known of an object that is there already. It must be this job's, and as long as the source states.
+    async fn ours(&self, at: At<'_>, stated: Option<u64>) -> Result<Option<HeadObjectOutput>, Trouble> {
+        let Some(head) = self.head(at.key).await? else { return Ok(None) };
+        let length = head.content_length().and_then(|length| u64::try_from(length).ok());
+        let why = if owner(&head) != Some(at.job) {
+            "it is not this job's"
+        } else if stated.is_some() && stated != length {
+            "its length is not what the source states"
+        } else {
+            return Ok(Some(head));
+        };
+        crate::metrics::conflict();
+        Err(Trouble::Lasting(format!("conflict: object {} is there already and {why}", at.key)))
     }
 
     async fn read(
@@ -192,40 +203,15 @@ impl Bucket {
         content_type: &str,
         origin: &str,
     ) -> Archived {
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let output = Output {
             bucket: self.name.clone(),
             key: at.key.to_owned(),
             bytes,
             content_type: content_type.to_owned(),
-            sha256,
+            sha256: hex(digest),
             source: origin.to_owned(),
         };
         Archived { output, summary }
-    }
-}
-
-async fn send_all(
-    parts: &mut Parts<'_>,
-    first: Bytes,
-    source: &mut Source<'_>,
-    measure: &mut Measure,
-) -> Result<(), Trouble> {
-    let mut part = first;
-    while !part.is_empty() {
-        parts.send(part).await?;
-        part = source.part(PART, measure).await?;
-    }
-    parts.land_all().await?;
-    check_length(source, measure)
-}
-
-fn check_length(source: &Source<'_>, measure: &Measure) -> Result<(), Trouble> {
-    match source.length {
-        Some(stated) if stated != measure.bytes => {
-            Err(Trouble::passing(format!("the output was cut off after {} of {stated} bytes", measure.bytes)))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -233,9 +219,9 @@ pub(super) fn owner(head: &HeadObjectOutput) -> Option<&str> {
     head.metadata().and_then(|metadata| metadata.get(OWNER)).map(String::as_str)
 }
 
-fn conflict(at: At<'_>, why: &str) -> Trouble {
-    crate::metrics::conflict();
-    Trouble::Lasting(format!("conflict: object {} is there already and {why}", at.key))
+/// In hexadecimal, as rows and checkpoints have a digest.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A refused `If-None-Match` is an answer, not an error.

@@ -1,7 +1,15 @@
 //! Counts what passes by: bytes, digest and, for results in lines, what the requests came to.
+//!
+//! A count can be marked at any byte and taken up there again by another process. The mark holds the digest's own
+//! state, and of the lines the sums up to the last one that was complete. The line that is under way has no state
+//! that could be kept: its bytes are read and counted a second time.
 
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
+use sha2::{
+    Digest, Sha256,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
 
 use super::tally::Tally;
 use crate::job::Summary;
@@ -10,18 +18,66 @@ use crate::job::Summary;
 pub struct Measure {
     digest: Sha256,
     pub bytes: u64,
+    /// Where the line begins that is under way. Without lines, where the bytes end.
+    line_from: u64,
     lines: Option<Tally>,
+}
+
+/// A count that was interrupted after `bytes` bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub bytes: u64,
+    /// From here on the bytes are wanted again, see [`Measure::recount`].
+    pub line_from: u64,
+    /// The state of the SHA-256 in base64. It is readable by every 0.11 version of the crate `sha2`.
+    digest: String,
+    lines: Option<Summary>,
 }
 
 impl Measure {
     /// Of results in lines, or of bytes that are not looked into.
     pub fn new(lines: bool) -> Self {
-        Self { digest: Sha256::new(), bytes: 0, lines: lines.then(Tally::default) }
+        Self { digest: Sha256::new(), bytes: 0, line_from: 0, lines: lines.then(Tally::default) }
     }
 
-    pub fn take(&mut self, piece: &Bytes) {
+    pub fn take(&mut self, piece: &[u8]) {
         self.digest.update(piece);
+        let begins = self.bytes;
         self.bytes += piece.len() as u64;
+        match &mut self.lines {
+            Some(lines) => {
+                lines.take(piece);
+                if let Some(end) = piece.iter().rposition(|byte| *byte == b'\n') {
+                    self.line_from = begins + end as u64 + 1;
+                }
+            }
+            None => self.line_from = self.bytes,
+        }
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.bytes,
+            line_from: self.line_from,
+            digest: BASE64_STANDARD.encode(SerializableState::serialize(&self.digest)),
+            lines: self.lines.as_ref().map(Tally::complete_lines),
+        }
+    }
+
+    /// Takes a count up where it was marked. None where the mark is no state of this digest.
+    pub fn resume(mark: &Mark) -> Option<Self> {
+        let state = BASE64_STANDARD.decode(&mark.digest).ok()?;
+        let state = SerializedState::<Sha256>::try_from(state.as_slice()).ok()?;
+        Some(Self {
+            digest: SerializableState::deserialize(&state).ok()?,
+            bytes: mark.bytes,
+            line_from: mark.line_from,
+            lines: mark.lines.clone().map(Tally::resume),
+        })
+    }
+
+    /// The bytes between the mark's `line_from` and its `bytes`: the digest has them, the count of lines has not.
+    pub fn recount(&mut self, piece: &[u8]) {
         if let Some(lines) = &mut self.lines {
             lines.take(piece);
         }
@@ -29,5 +85,45 @@ impl Measure {
 
     pub fn finish(self) -> (u64, [u8; 32], Option<Summary>) {
         (self.bytes, self.digest.finalize().into(), self.lines.map(Tally::finish))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] = b"{\"response\":{}}\n{\"error\":{}}\n\nbroken\n{\"response\":{\"tokenCount\":7}}";
+
+    /// The SHA-256 of `TEXT` by `sha256sum`.
+    const SUM: &str = "cb5760eaa22b3cdc76ac04b364856fe9c023f9f2b564565ff3cec11af8ca4fdb";
+
+    #[test]
+    fn a_count_that_is_interrupted_anywhere_ends_like_one_that_is_not() {
+        let whole =
+            Summary { requests: 4, succeeded: 1, failed: 1, empty: 1, unreadable: 1, tokens_in: 7, ..Summary::default() };
+        for cut in 0..=TEXT.len() {
+            let mut before = Measure::new(true);
+            before.take(&TEXT[..cut]);
+            let mark = serde_json::to_string(&before.mark()).unwrap();
+            let mark: Mark = serde_json::from_str(&mark).unwrap();
+            let mut after = Measure::resume(&mark).unwrap();
+            after.recount(&TEXT[usize::try_from(mark.line_from).unwrap()..cut]);
+            after.take(&TEXT[cut..]);
+            let (bytes, digest, lines) = after.finish();
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(
+                (bytes, digest.as_str(), lines),
+                (TEXT.len() as u64, SUM, Some(whole)),
+                "cut at {cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_none_is_not_taken_up() {
+        let mark = Measure::new(false).mark();
+        for digest in ["", "AAAA", "no base64"] {
+            assert!(Measure::resume(&Mark { digest: digest.to_owned(), ..mark.clone() }).is_none());
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 mod batch;
 mod bucket;
+mod buffers;
+mod checkpoint;
 mod first;
 mod interaction;
 mod measure;
@@ -11,6 +13,7 @@ mod recover;
 mod source;
 mod tally;
 mod told;
+mod transfer;
 mod video;
 
 use std::time::Duration;
@@ -21,6 +24,7 @@ use tokio::time::Instant;
 use told::Told;
 
 pub use bucket::Bucket;
+pub use checkpoint::Checkpoints;
 pub use first::FirstDeliveries;
 
 use crate::{
@@ -79,6 +83,8 @@ pub struct Task<'a> {
     pub now: Millis,
     /// Whether an output that is not found is lost: it was looked for before, a while ago.
     pub last_look: bool,
+    /// Of transfers that do not end within this attempt.
+    pub checkpoints: &'a Checkpoints,
 }
 
 impl Task<'_> {

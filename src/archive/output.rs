@@ -1,15 +1,24 @@
 //! One output of a job on its way into the bucket, wherever the API has it.
 
+use std::time::Duration;
+
 use super::{
     Archive, Task,
     bucket::{Archived, At},
+    checkpoint::Checkpoint,
+    parts::Parts,
     source::Source,
+    transfer::{Limits, Transfer, bounded_abort},
 };
 use crate::{
-    gemini::{Document, Media, MediaAt, off_the_loop},
+    clock::millis,
+    gemini::{Document, Media, MediaAt, Undelivered, off_the_loop},
     job::{EndedJob, Left},
     trouble::Trouble,
 };
+
+/// So long after a job's end the API keeps its files (the Files guide). Earlier, no answer proves that one is lost.
+const RETENTION: Duration = Duration::from_secs(48 * 3600);
 
 /// What became of an output.
 pub(super) enum Brought {
@@ -46,6 +55,42 @@ impl Archived {
     }
 }
 
+impl Task<'_> {
+    fn limits(&self) -> Limits<'_> {
+        Limits { deadline: self.deadline, checkpoints: self.checkpoints }
+    }
+
+    /// Of a file that the API does not hand out. It is lost only where the job ended so long ago that the API may
+    /// have deleted it, and only at the last look. Until then it is waited for, as the answer's class says.
+    fn missing(
+        &self,
+        why: String,
+        left: impl FnOnce(String) -> Left,
+        early: impl FnOnce(String) -> Trouble,
+    ) -> Result<Brought, Trouble> {
+        let ended = self.row.event_time.unwrap_or(self.row.received_at);
+        match self.now >= ended.saturating_add(millis(RETENTION)) {
+            true if self.last_look => Ok(Brought::Lost(left(why))),
+            true => Err(Trouble::Expired(why)),
+            false => Err(early(why)),
+        }
+    }
+}
+
+/// The source hands out all of its output from the beginning, so the upload of an earlier attempt is of no use.
+async fn begin_anew(limits: Limits<'_>, parts: Parts<'_>, unchanged: bool) {
+    let why = match unchanged {
+        true => "the source answers no Range",
+        false => "the source has changed",
+    };
+    tracing::warn!(why, "a transfer cannot go on and is begun anew");
+    limits.checkpoints.clear();
+    if unchanged {
+        limits.checkpoints.prevent(why);
+    }
+    bounded_abort(parts, limits.deadline).await;
+}
+
 impl Archive {
     /// An output that an address leads to. `content_type` is handed the one that it is served with.
     pub(super) async fn bring_file(
@@ -63,18 +108,50 @@ impl Archive {
         if let Some(archived) = self.earlier(task, at).await? {
             return Ok(Brought::Stored(archived));
         }
-        let mut download = match self.gemini.download(&place).await {
+        let open = self.reopen(task, at).await?;
+        let resume = open.as_ref().map(|(checkpoint, _)| checkpoint.resume());
+        let mut download = match self.gemini.download(&place, resume).await {
             Ok(download) => download,
-            Err(Trouble::Lasting(why)) => return Ok(Brought::Left(left(why))),
-            Err(Trouble::Absent(why)) if task.last_look => return Ok(Brought::Lost(left(why))),
-            Err(Trouble::Absent(why)) if task.is_fresh() => return Err(Trouble::passing(why)),
-            Err(Trouble::Absent(why)) => return Err(Trouble::Expired(why)),
-            Err(trouble) => return Err(trouble),
+            Err(Undelivered::Nowhere(why)) => return Ok(Brought::Left(left(why))),
+            Err(Undelivered::Missing(why)) => return task.missing(why, left, Trouble::passing),
+            Err(Undelivered::Forbidden(why)) => return task.missing(why, left, Trouble::Rejected),
+            Err(Undelivered::Trouble(trouble)) => return Err(trouble),
         };
         let content_type = content_type(download.content_type.take());
+        let resumed = download.resumed;
         let mut source = Source::file(download, uri, &content_type, task.deadline);
         source.waits_for_bytes = task.is_fresh();
-        self.bucket.store(at, source, task.deadline).await.map(Brought::Stored)
+        let limits = task.limits();
+        let sent = match open {
+            Some((checkpoint, parts)) if resumed => {
+                let sent = Transfer::go_on(&self.bucket, at, limits, (&checkpoint, parts, source)).await?;
+                return self.bucket.settle(at, sent, task.deadline).await.map(Brought::Stored);
+            }
+            Some((checkpoint, parts)) => {
+                let unchanged = source.fingerprint.as_ref() == Some(&checkpoint.source);
+                begin_anew(limits, parts, unchanged).await;
+                self.bucket.store(at, source, limits)
+            }
+            None => self.bucket.store(at, source, limits),
+        };
+        sent.await.map(Brought::Stored)
+    }
+
+    /// The upload that an earlier attempt has left open for this object, if it can be gone on with.
+    async fn reopen<'a>(
+        &'a self,
+        task: Task<'_>,
+        at: At<'a>,
+    ) -> Result<Option<(Checkpoint, Parts<'a>)>, Trouble> {
+        let Some(checkpoint) = task.checkpoints.find(at.key) else { return Ok(None) };
+        match Parts::reopen(&self.bucket, at, &checkpoint).await? {
+            Ok(parts) => Ok(Some((checkpoint, parts))),
+            Err(why) => {
+                tracing::warn!(key = at.key, why, "a transfer cannot go on and is begun anew");
+                task.checkpoints.clear();
+                Ok(None)
+            }
+        }
     }
 
     pub(super) async fn bring_source<'a>(
@@ -88,7 +165,7 @@ impl Archive {
             None => {
                 let mut source = source();
                 source.waits_for_bytes = at.lines && task.is_fresh();
-                self.bucket.store(at, source, task.deadline).await
+                self.bucket.store(at, source, task.limits()).await
             }
         }
     }

@@ -1,16 +1,35 @@
 //! An object in parts. Each part carries a digest of our own; the object appears when the last step says so.
+//!
+//! An upload can be left open and taken up by a later invocation, which asks S3 what it has of it:
+//!
+//! ```text
+//! source     |--------|--------|--------|--------|-----|            what the API serves, of a length that is known
+//! landed      1        2        3   .    4             .            S3 has these parts; 3 was cut off on its way
+//! checkpoint -------- bytes ----|                                   parts 1 and 2, and the count up to their end
+//!                      ^ Range: from here the next invocation reads
+//!                      |- read again: it must have the digest of part 2
+//!                               |- sent      |- S3 lists a part 4 of the same digest: it is not sent again
+//! ```
 
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use std::collections::BTreeMap;
+
+use aws_sdk_s3::{
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, Part},
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
-use super::bucket::{At, Bucket, OWNER, PART, Written, code, failed, occupied, owner};
+use super::{
+    bucket::{At, Bucket, OWNER, PART, Written, code, failed, hex, occupied, owner},
+    buffers::Filled,
+    checkpoint::Checkpoint,
+    measure::Mark,
+};
 use crate::trouble::Trouble;
 
-/// Parts on their way at once. With the one that is being filled and a line that is being read, they bound the memory.
+/// Parts of one object on their way at once. The buffers of all objects together have a budget of their own.
 const AT_ONCE: usize = 3;
 
 /// S3 takes no more in one object.
@@ -19,14 +38,50 @@ const MOST: i32 = 10_000;
 pub(super) struct Parts<'a> {
     bucket: &'a Bucket,
     at: At<'a>,
-    upload: String,
+    pub upload: String,
     begun: i32,
     /// Given up when this is dropped.
-    sending: JoinSet<Result<CompletedPart, Trouble>>,
-    done: Vec<CompletedPart>,
+    sending: JoinSet<Result<Landed, Trouble>>,
+    /// By number: what an earlier invocation sent and its checkpoint does not count.
+    listed: BTreeMap<i32, Landed>,
+    landed: BTreeMap<i32, Landed>,
+    /// The counts at the ends of the parts that are no part of the unbroken beginning yet.
+    marks: BTreeMap<i32, Mark>,
+    beginning: Beginning,
+}
+
+/// The parts that have landed without a gap from the first one on.
+#[derive(Default)]
+struct Beginning {
+    parts: i32,
+    /// Over the digests of these parts.
+    digests: Sha256,
+    mark: Option<Mark>,
+}
+
+/// A part that S3 has.
+#[derive(Clone)]
+struct Landed {
+    number: i32,
+    etag: Option<String>,
+    sha256: [u8; 32],
 }
 
 impl<'a> Parts<'a> {
+    fn of(bucket: &'a Bucket, at: At<'a>, upload: String) -> Self {
+        Self {
+            bucket,
+            at,
+            upload,
+            begun: 0,
+            sending: JoinSet::new(),
+            listed: BTreeMap::new(),
+            landed: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            beginning: Beginning::default(),
+        }
+    }
+
     pub async fn begin(bucket: &'a Bucket, at: At<'a>, content_type: &str) -> Result<Self, Trouble> {
         let doing = "begin an upload";
         let begun = bucket
@@ -42,11 +97,45 @@ impl<'a> Parts<'a> {
             .map_err(|error| failed(doing, &error))?;
         let upload =
             begun.upload_id.ok_or_else(|| Trouble::passing(format!("{doing}: S3 named no upload")))?;
-        Ok(Self { bucket, at, upload, begun: 0, sending: JoinSet::new(), done: Vec::new() })
+        Ok(Self::of(bucket, at, upload))
     }
 
-    /// Sends a part off, as soon as few enough are on their way.
-    pub async fn send(&mut self, part: Bytes) -> Result<(), Trouble> {
+    /// An upload that an earlier invocation left open. `Ok(Err(..))` says why it cannot be taken up.
+    pub async fn reopen(
+        bucket: &'a Bucket,
+        at: At<'a>,
+        checkpoint: &Checkpoint,
+    ) -> Result<Result<Self, String>, Trouble> {
+        let mut parts = Self::of(bucket, at, checkpoint.upload.clone());
+        let list = bucket.s3.list_parts().bucket(&bucket.name).key(at.key).upload_id(&parts.upload);
+        let mut pages = list.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            match page {
+                Ok(page) => parts.listed.extend(page.parts().iter().filter_map(Landed::listed)),
+                Err(error) if code(&error) == Some("NoSuchUpload") => {
+                    return Ok(Err("its upload is not there any more".to_owned()));
+                }
+                Err(error) => return Err(failed("list the parts of an upload", &error)),
+            }
+        }
+        for number in 1..=checkpoint.parts {
+            let Some(part) = parts.listed.remove(&number) else {
+                return Ok(Err(format!("part {number} of its upload is not there")));
+            };
+            parts.beginning.digests.update(part.sha256);
+            parts.landed.insert(number, part);
+        }
+        parts.begun = checkpoint.parts;
+        parts.beginning.parts = checkpoint.parts;
+        parts.beginning.mark = Some(checkpoint.mark.clone());
+        Ok(match parts.digest_of_beginning() == checkpoint.parts_sha256 {
+            true => Ok(parts),
+            false => Err("the parts of its upload are not those that were sent".to_owned()),
+        })
+    }
+
+    /// Sends a part off, as soon as few enough are on their way. `mark` is the count at its end.
+    pub async fn send(&mut self, part: Filled, mark: Mark) -> Result<(), Trouble> {
         if self.begun == MOST {
             let most = (MOST as u64 * PART as u64) >> 30;
             return Err(Trouble::Lasting(format!("the output is longer than {most} GiB")));
@@ -56,6 +145,8 @@ impl<'a> Parts<'a> {
         }
         self.begun += 1;
         let number = self.begun;
+        self.marks.insert(number, mark);
+        let there = self.listed.remove(&number);
         let request = self
             .bucket
             .s3
@@ -65,34 +156,65 @@ impl<'a> Parts<'a> {
             .upload_id(&self.upload)
             .part_number(number);
         self.sending.spawn(async move {
-            let checksum = BASE64_STANDARD.encode(Sha256::digest(&part));
-            let request = request.checksum_sha256(&checksum).body(ByteStream::from(part));
+            let sha256: [u8; 32] = Sha256::digest(&part.bytes).into();
+            if let Some(there) = there.filter(|there| there.sha256 == sha256) {
+                return Ok(there);
+            }
+            let request = request
+                .checksum_sha256(BASE64_STANDARD.encode(sha256))
+                .body(ByteStream::from(part.bytes.clone()));
             let sent = request.send().await.map_err(|error| failed("upload a part", &error))?;
-            let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
-            Ok(part.checksum_sha256(checksum).build())
+            Ok(Landed { number, etag: sent.e_tag, sha256 })
         });
         Ok(())
     }
 
+    /// Waits for all that is on its way, also where some of it fails, and tells of the first failure.
     pub async fn land_all(&mut self) -> Result<(), Trouble> {
+        let mut first = Ok(());
         while !self.sending.is_empty() {
-            self.land().await?;
+            first = first.and(self.land().await);
         }
-        self.done.sort_by_key(CompletedPart::part_number);
-        Ok(())
+        first
     }
 
     async fn land(&mut self) -> Result<(), Trouble> {
         if let Some(landed) = self.sending.join_next().await {
-            let landed = landed.map_err(|error| Trouble::passing(format!("upload a part: {error}")))?;
-            self.done.push(landed?);
+            let landed = landed.map_err(|error| Trouble::passing(format!("upload a part: {error}")))??;
+            self.landed.insert(landed.number, landed);
+            self.lengthen();
         }
         Ok(())
     }
 
+    /// Counts the parts to the beginning that follow it without a gap.
+    fn lengthen(&mut self) {
+        while let Some(part) = self.landed.get(&(self.beginning.parts + 1)) {
+            self.beginning.parts += 1;
+            self.beginning.digests.update(part.sha256);
+            self.beginning.mark = self.marks.remove(&self.beginning.parts);
+        }
+    }
+
+    /// Of the unbroken beginning: the number of its parts, the digest of their digests, and the count at its end.
+    pub fn beginning(&self) -> Option<((i32, String), Mark)> {
+        let mark = self.beginning.mark.clone()?;
+        Some(((self.beginning.parts, self.digest_of_beginning()), mark))
+    }
+
+    /// The digest of the last part of the unbroken beginning.
+    pub fn last_digest(&self) -> Option<[u8; 32]> {
+        self.landed.get(&self.beginning.parts).map(|part| part.sha256)
+    }
+
+    fn digest_of_beginning(&self) -> String {
+        hex(&self.beginning.digests.clone().finalize())
+    }
+
     /// Makes the object appear, of parts that have all landed. An answer that was lost is looked up before anything is thrown away.
     pub async fn complete(self, bytes: u64) -> Result<Written, Trouble> {
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(self.done.clone())).build();
+        let parts = self.landed.values().map(Landed::completed).collect();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let completed = self
             .bucket
             .s3
@@ -138,5 +260,22 @@ impl<'a> Parts<'a> {
             let error = crate::aws::explain(&error);
             tracing::warn!(key = self.at.key, error, "an upload could not be aborted");
         }
+    }
+}
+
+impl Landed {
+    /// As S3 lists it. A part without a digest cannot be vouched for, so it counts as absent.
+    fn listed(part: &Part) -> Option<(i32, Self)> {
+        let number = part.part_number()?;
+        let sha256 = BASE64_STANDARD.decode(part.checksum_sha256()?).ok()?.try_into().ok()?;
+        Some((number, Self { number, etag: part.e_tag().map(str::to_owned), sha256 }))
+    }
+
+    fn completed(&self) -> CompletedPart {
+        CompletedPart::builder()
+            .part_number(self.number)
+            .set_e_tag(self.etag.clone())
+            .checksum_sha256(BASE64_STANDARD.encode(self.sha256))
+            .build()
     }
 }

@@ -9,11 +9,22 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::measure::Measure;
+use super::{
+    bucket::PART,
+    buffers::{Buffers, Filled},
+    checkpoint::Fingerprint,
+    measure::Measure,
+};
 use crate::{
     gemini::{Document, Download, InlineAt, Spot, write_lines},
     trouble::Trouble,
 };
+
+/// What is read in a blocking place is handed over in pieces of at most this size.
+const PIECE: usize = 64 * 1024;
+
+/// Pieces that wait to be taken: 256 KiB together.
+const WAITING: usize = 4;
 
 /// Of an address, as much as a row keeps.
 const LONGEST_ORIGIN: usize = 512;
@@ -24,6 +35,8 @@ type Each<'a> = &'a mut dyn FnMut(Bytes) -> Result<(), Trouble>;
 pub struct Source<'a> {
     /// The length that the other side states, held against what came.
     pub length: Option<u64>,
+    /// Of a download that another invocation may go on with.
+    pub fingerprint: Option<Fingerprint>,
     pub content_type: String,
     /// In the API's own words.
     pub origin: String,
@@ -36,8 +49,10 @@ pub struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub fn file(download: Download<'a>, origin: &str, content_type: &str, deadline: Instant) -> Self {
+        let fingerprint = download.length.map(|length| Fingerprint { length, etag: download.etag.clone() });
         Self {
             length: download.length,
+            fingerprint,
             content_type: content_type.to_owned(),
             origin: origin.chars().take(LONGEST_ORIGIN).collect(),
             pieces: Box::pin(download.bytes().fuse()),
@@ -89,9 +104,15 @@ impl<'a> Source<'a> {
         origin: &str,
         deadline: Instant,
     ) -> Self {
-        let (sender, receiver) = mpsc::channel(4);
+        let (sender, receiver) = mpsc::channel(WAITING);
         tokio::task::spawn_blocking(move || {
-            let mut each = |piece| sender.blocking_send(Ok(piece)).map_err(|_| Trouble::OutOfTime);
+            let mut each = |mut piece: Bytes| {
+                while !piece.is_empty() {
+                    let next = piece.split_to(piece.len().min(PIECE));
+                    sender.blocking_send(Ok(next)).map_err(|_| Trouble::OutOfTime)?;
+                }
+                Ok(())
+            };
             // A reader that has gone away wants neither the rest nor the reason.
             if let Err(trouble) = read(&mut each) {
                 let _ = sender.blocking_send(Err(trouble));
@@ -102,6 +123,7 @@ impl<'a> Source<'a> {
         });
         Self {
             length,
+            fingerprint: None,
             content_type: content_type.to_owned(),
             origin: origin.to_owned(),
             pieces: Box::pin(pieces.fuse()),
@@ -111,24 +133,31 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The next bytes, as many as asked for; fewer are the last.
-    pub async fn part(&mut self, size: usize, measure: &mut Measure) -> Result<Bytes, Trouble> {
+    /// The next part, with the count at its end. One that is not full is the last.
+    pub(super) async fn part(&mut self, buffers: &Buffers, measure: &mut Measure) -> Result<Filled, Trouble> {
+        let place = buffers.place().await;
         // Never grown: a part that is on its way holds no more than it has.
-        let mut part = BytesMut::with_capacity(size);
-        while part.len() < size {
-            let mut piece = std::mem::take(&mut self.rest);
-            if piece.is_empty() {
-                let Some(next) = self.next().await? else { break };
-                measure.take(&next);
-                piece = next;
-            }
-            self.rest = piece.split_off(piece.len().min(size - part.len()));
+        let mut part = BytesMut::with_capacity(PART);
+        while part.len() < PART {
+            let Some(piece) = self.piece(PART - part.len()).await? else { break };
+            measure.take(&piece);
             part.extend_from_slice(&piece);
         }
         if part.is_empty() && measure.bytes == 0 && self.waits_for_bytes {
             return Err(Trouble::passing(format!("the output has no bytes yet ({})", self.origin)));
         }
-        Ok(part.freeze())
+        Ok(place.filled(part.freeze()))
+    }
+
+    /// The next bytes, at most so many. None where there are no more.
+    pub(super) async fn piece(&mut self, most: usize) -> Result<Option<Bytes>, Trouble> {
+        let mut piece = std::mem::take(&mut self.rest);
+        while piece.is_empty() {
+            let Some(next) = self.next().await? else { return Ok(None) };
+            piece = next;
+        }
+        self.rest = piece.split_off(piece.len().min(most));
+        Ok(Some(piece))
     }
 
     /// A source that reaches the deadline fails instead of hanging.

@@ -23,6 +23,16 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Goes on after the lines that these sums are of.
+    pub fn resume(summary: Summary) -> Self {
+        Self { summary, line: None }
+    }
+
+    /// The sums of all lines that are complete. The one that is under way is not in them.
+    pub fn complete_lines(&self) -> Summary {
+        self.summary.clone()
+    }
+
     pub fn take(&mut self, mut piece: &[u8]) {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (head, tail) = piece.split_at(end);

@@ -31,13 +31,39 @@ pub enum Place {
     Address(Url),
 }
 
+/// How far an earlier invocation read an output, and what the server said of it then.
+#[derive(Clone, Copy, Debug)]
+pub struct Resume<'a> {
+    /// The first byte that is wanted.
+    pub from: u64,
+    /// Of the whole output, in bytes.
+    pub length: u64,
+    /// A strong one. None where the server named none, and then it must name none now.
+    pub etag: Option<&'a str>,
+}
+
+/// Why there is nothing to read.
+#[derive(Debug)]
+pub enum Undelivered {
+    /// It leads to a place that nothing is fetched from.
+    Nowhere(String),
+    /// 404 or 410, and 403: the answers to a file that has expired, and to one that is not there yet.
+    Missing(String),
+    Forbidden(String),
+    Trouble(Trouble),
+}
+
 /// An output while it is being read.
 pub struct Download<'a> {
+    /// Of the whole output, also where only its rest is read.
     pub length: Option<u64>,
     pub content_type: Option<String>,
+    /// A strong one.
+    pub etag: Option<String>,
+    /// Whether it begins where it was asked for, and not at the first byte.
+    pub resumed: bool,
     gemini: &'a Gemini,
     url: Url,
-    etag: Option<String>,
     answer: Response,
     read: u64,
     resumes: u32,
@@ -66,8 +92,13 @@ impl Gemini {
         Ok(Place::Address(url))
     }
 
-    /// The content of an output. Trouble is `Lasting` only where it leads to a place that nothing is fetched from.
-    pub async fn download(&self, place: &Place) -> Result<Download<'_>, Trouble> {
+    /// The content of an output: from where an earlier invocation stopped, if the server shows that it is still the
+    /// same content, else from its beginning.
+    pub async fn download(
+        &self,
+        place: &Place,
+        resume: Option<Resume<'_>>,
+    ) -> Result<Download<'_>, Undelivered> {
         let url = match place {
             Place::File(file) => {
                 let mut url = self.url(&format!("{}:download", file.path()));
@@ -76,17 +107,27 @@ impl Gemini {
             }
             Place::Address(url) => url.clone(),
         };
+        if let Some(resume) = resume {
+            let answer = self.follow(&url, resume.headers()).await?;
+            if resume.is_answered_by(&answer) {
+                return Ok(Download {
+                    resumed: true,
+                    read: resume.from,
+                    ..Download::of(self, url, answer, Some(resume.length))
+                });
+            }
+            if answer.status() == StatusCode::OK {
+                return Ok(Download::of(self, url, answer, None));
+            }
+        }
         let answer = self.follow(&url, HeaderMap::new()).await?;
-        Ok(Download {
-            length: answer.content_length(),
-            content_type: header(&answer, CONTENT_TYPE),
-            etag: strong_etag(&answer),
-            gemini: self,
-            url,
-            answer,
-            read: 0,
-            resumes: 0,
-        })
+        if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Err(Trouble::passing(
+                "download the output: Gemini answered 416 to a request for all of it",
+            )
+            .into());
+        }
+        Ok(Download::of(self, url, answer, None))
     }
 
     /// Same scheme, host and port, and nothing that names a user.
@@ -95,7 +136,8 @@ impl Gemini {
     }
 
     /// Goes where the API's host sends us. Once it was another host, the key is not sent again.
-    async fn follow(&self, url: &Url, headers: HeaderMap) -> Result<Response, Trouble> {
+    /// Of what is no success, only a range that cannot be served is handed back as an answer.
+    async fn follow(&self, url: &Url, headers: HeaderMap) -> Result<Response, Undelivered> {
         let doing = "download the output";
         let (mut url, mut trusted) = (url.clone(), true);
         for _ in 0..=REDIRECTS {
@@ -108,23 +150,77 @@ impl Gemini {
             if answer.status().is_redirection()
                 && let Some(to) = header(&answer, LOCATION)
             {
-                let to = url.join(&to).map_err(|_| lasting("it is redirected to no address"))?;
+                let to = url.join(&to).map_err(|_| nowhere("it is redirected to no address"))?;
                 if to.scheme() != "https" && to.scheme() != self.base.scheme() {
-                    return Err(lasting("it is redirected to an address without https"));
+                    return Err(nowhere("it is redirected to an address without https"));
                 }
                 url = to;
                 continue;
             }
-            return match Self::accepted(doing, answer).await {
-                Err(Trouble::KeyRefused(why)) if !trusted => Err(Trouble::Absent(why)),
-                answer => answer,
-            };
+            let status = answer.status();
+            if status == StatusCode::RANGE_NOT_SATISFIABLE {
+                return Ok(answer);
+            }
+            return Self::accepted(doing, answer)
+                .await
+                .map_err(|trouble| Undelivered::sort(status, trusted, trouble));
         }
-        Err(lasting("it is redirected without an end"))
+        Err(nowhere("it is redirected without an end"))
+    }
+}
+
+impl Resume<'_> {
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let range = format!("bytes={}-", self.from);
+        headers.extend(range.parse().ok().map(|range| (RANGE, range)));
+        headers.extend(self.etag.and_then(|etag| Some((IF_RANGE, etag.parse().ok()?))));
+        headers
+    }
+
+    /// Whether it is the rest that was asked for, of the same content.
+    fn is_answered_by(&self, answer: &Response) -> bool {
+        let range = format!("bytes {}-{}/{}", self.from, self.length.saturating_sub(1), self.length);
+        answer.status() == StatusCode::PARTIAL_CONTENT
+            && header(answer, CONTENT_RANGE).as_deref() == Some(range.as_str())
+            && strong_etag(answer).as_deref() == self.etag
+    }
+}
+
+impl Undelivered {
+    /// A host that is not the API's own says nothing about our key: there, 401 and 403 are about its signed address.
+    fn sort(status: StatusCode, trusted: bool, trouble: Trouble) -> Self {
+        match (status, trouble) {
+            (StatusCode::UNAUTHORIZED, Trouble::KeyRefused(why)) if !trusted => Self::Forbidden(why),
+            (StatusCode::FORBIDDEN, Trouble::Absent(why) | Trouble::Rejected(why)) => Self::Forbidden(why),
+            (StatusCode::BAD_REQUEST, Trouble::Absent(why)) => Self::Trouble(Trouble::Rejected(why)),
+            (_, Trouble::Absent(why)) => Self::Missing(why),
+            (_, trouble) => Self::Trouble(trouble),
+        }
+    }
+}
+
+impl From<Trouble> for Undelivered {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
     }
 }
 
 impl<'a> Download<'a> {
+    fn of(gemini: &'a Gemini, url: Url, answer: Response, whole: Option<u64>) -> Self {
+        Self {
+            length: whole.or_else(|| answer.content_length()),
+            content_type: header(&answer, CONTENT_TYPE),
+            etag: strong_etag(&answer),
+            resumed: false,
+            gemini,
+            url,
+            answer,
+            read: 0,
+            resumes: 0,
+        }
+    }
+
     pub fn bytes(self) -> impl Stream<Item = Result<Bytes, Trouble>> + Send + 'a {
         stream::try_unfold(self, |mut download| async move {
             Ok(download.next().await?.map(|piece| (piece, download)))
@@ -151,37 +247,27 @@ impl<'a> Download<'a> {
 
     /// Goes on where the bytes broke off, if it is certain that they are still the same ones.
     async fn resume(&mut self, why: String) -> Result<(), Trouble> {
-        if self.length.is_none() {
-            return Err(Trouble::passing(why));
-        }
-        let mut headers = HeaderMap::new();
-        let range = format!("bytes={}-", self.read);
-        headers.extend(range.parse().ok().map(|range| (RANGE, range)));
-        headers.extend(self.etag.as_ref().and_then(|etag| Some((IF_RANGE, etag.parse().ok()?))));
+        let Some(length) = self.length else { return Err(Trouble::passing(why)) };
+        let etag = self.etag.clone();
+        let resume = Resume { from: self.read, length, etag: etag.as_deref() };
         while self.resumes < RESUMES {
             self.resumes += 1;
             sleep(PAUSE * self.resumes).await;
-            match self.gemini.follow(&self.url, headers.clone()).await {
-                Ok(answer) if self.continues(&answer) => {
+            match self.gemini.follow(&self.url, resume.headers()).await {
+                Ok(answer) if resume.is_answered_by(&answer) => {
                     tracing::info!(at = self.read, why, "a broken download goes on");
                     self.answer = answer;
                     return Ok(());
                 }
                 Ok(_) => break,
-                Err(Trouble::Passing { after: None, .. }) => {}
-                Err(Trouble::Absent(gone)) => return Err(Trouble::passing(format!("{why}; then {gone}"))),
-                Err(trouble) => return Err(trouble),
+                Err(Undelivered::Trouble(Trouble::Passing { after: None, .. })) => {}
+                Err(Undelivered::Trouble(trouble)) => return Err(trouble),
+                Err(
+                    Undelivered::Missing(then) | Undelivered::Forbidden(then) | Undelivered::Nowhere(then),
+                ) => return Err(Trouble::passing(format!("{why}; then {then}"))),
             }
         }
         Err(Trouble::passing(why))
-    }
-
-    fn continues(&self, answer: &Response) -> bool {
-        let Some(length) = self.length else { return false };
-        let range = format!("bytes {}-{}/{length}", self.read, length.saturating_sub(1));
-        answer.status() == StatusCode::PARTIAL_CONTENT
-            && header(answer, CONTENT_RANGE).as_deref() == Some(range.as_str())
-            && strong_etag(answer) == self.etag
     }
 
     fn cut_off(&self) -> String {
@@ -199,8 +285,8 @@ fn strong_etag(answer: &Response) -> Option<String> {
     header(answer, ETAG).filter(|etag| etag.starts_with('"'))
 }
 
-fn lasting(why: &str) -> Trouble {
-    Trouble::Lasting(why.to_owned())
+fn nowhere(why: &str) -> Undelivered {
+    Undelivered::Nowhere(why.to_owned())
 }
 
 #[cfg(test)]

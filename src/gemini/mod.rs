@@ -23,7 +23,7 @@ use reqwest::{Response, Url, redirect::Policy};
 
 pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
 pub use document::{Document, Spot};
-pub use download::{Download, Place};
+pub use download::{Download, Place, Resume, Undelivered};
 pub use interaction::{Interaction, InteractionState, Media, MediaAt};
 pub use lines::write_lines;
 pub use name::Name;

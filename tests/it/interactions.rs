@@ -179,7 +179,7 @@ async fn a_medium_that_expired_does_not_hold_the_answer_back() {
     let content = json!([{"type": "text", "text": "t"}, {"type": "image", "uri": uri}]);
     rig.api.says(JOB, [Answer::json(answer("completed", output(content)))]);
     rig.deliver("msg_1", &event("interaction.completed", "v1_abc")).await;
-    rig.later(2 * HOUR);
+    rig.later(48 * HOUR);
     let row = rig.work("msg_1").await;
     assert_eq!(text(&row, "trouble"), "output_missing", "{row:?}");
     rig.later(MINUTE);

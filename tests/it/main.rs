@@ -57,4 +57,7 @@ mod signing;
 mod support;
 mod sweep;
 mod transfer;
+mod transfer_checks;
+mod transfer_front;
+mod transfer_retention;
 mod videos;

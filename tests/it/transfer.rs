@@ -94,8 +94,9 @@ async fn a_download_that_cannot_go_on_begins_anew_in_the_same_attempt() {
         assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 1), "{what}");
         archived_as(&rig, &content).await;
         assert_eq!(rig.api.asked_for(JOB).len(), 2, "{what}");
+        // The next try asks for the rest as well, since a part has landed, and takes the whole output that it is given.
         let ranged: Vec<bool> = ranges_asked(&rig).iter().map(Option::is_some).collect();
-        assert_eq!(ranged, [false, true, false], "{what}");
+        assert_eq!(ranged, [false, true, true], "{what}");
     }
 }
 
@@ -124,7 +125,7 @@ async fn a_download_that_stalls_ends_with_its_invocation_and_another_one_goes_on
         (text(&row, "state"), text(&row, "last_error")),
         ("waiting", "the invocation ran out of time")
     );
-    assert_eq!((rig.open_uploads(), number(&row, "due_at")), (0, rig.now()));
+    assert_eq!((rig.open_uploads(), number(&row, "due_at")), (1, rig.now()));
     let row = rig.work("msg_1").await;
     assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 2));
     archived_as(&rig, &content).await;
@@ -238,7 +239,9 @@ async fn inline_results_become_lines_however_many_parts_they_fill() {
     assert_eq!(end(&rig.take("msg_1", &event("batch.succeeded", JOB)).await), "done/archived");
     let mut lines = String::new();
     for number in 0..4 {
-        lines += &format!("{{\"key\":{number},\"response\":{{\"text\":\"{text}\"}}}}\n");
+        let metadata = format!("{{\"key\":{number}}}");
+        lines +=
+            &format!("{{\"key\":{number},\"metadata\":{metadata},\"response\":{{\"text\":\"{text}\"}}}}\n");
     }
     lines += "{\"error\":{\"code\":3,\"message\":\"bad request\"}}\n";
     let job = archived_as(&rig, lines.as_bytes()).await;

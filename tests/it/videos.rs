@@ -178,7 +178,7 @@ async fn a_video_that_is_not_there_yet_is_waited_for_and_one_that_expired_is_gon
         (text(&row, "state"), text(&row, "last_error")),
         ("waiting", "download the output: Gemini answered 404: not found")
     );
-    rig.later(2 * HOUR);
+    rig.later(48 * HOUR);
     let row = rig.work("msg_1").await;
     assert_eq!(text(&row, "trouble"), "output_missing", "{row:?}");
     assert_eq!(number(&row, "due_at"), rig.now() + 30_000);

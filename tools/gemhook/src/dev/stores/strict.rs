@@ -4,6 +4,7 @@
 //! here are answered `NotImplemented`.
 
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     pin::Pin,
 };
@@ -23,6 +24,8 @@ pub struct Strict {
     disk: Disk,
     /// By hash of the key. A reader takes it too, so that it never pairs data with another write's metadata.
     locks: [Mutex<()>; LOCKS],
+    /// Entity tag and SHA-256 of each part of an open upload. No upload outlives the process.
+    sent: Mutex<HashMap<(Uuid, i32), (Option<ETag>, Option<String>)>>,
 }
 
 /// A staged object, removed when it goes out of use: after an error, or when the client hung up.
@@ -70,7 +73,8 @@ impl Condition {
 
 impl Strict {
     pub fn new(disk: Disk) -> S3Result<Self> {
-        Ok(Self { fs: FileSystem::new(&disk.root)?, disk, locks: std::array::from_fn(|_| Mutex::new(())) })
+        let locks = std::array::from_fn(|_| Mutex::new(()));
+        Ok(Self { fs: FileSystem::new(&disk.root)?, disk, locks, sent: Mutex::default() })
     }
 
     #[allow(clippy::indexing_slicing, reason = "the remainder is below the length")]

@@ -6,6 +6,9 @@ use uuid::Uuid;
 use super::{Condition, Strict};
 use crate::dev::stores::disk::{STAGING, refuse, staged_upload};
 
+/// S3 lists no more parts at once.
+const PAGE: i32 = 1000;
+
 impl Strict {
     pub(super) async fn create(
         &self,
@@ -54,6 +57,8 @@ impl Strict {
         // It may have been completed or aborted while the part was on its way.
         let (_, id) = self.check_upload(&bucket, &key, &upload)?;
         std::fs::rename(self.disk.data(STAGING, &staged.name), self.disk.part(id, number)).map_err(refuse)?;
+        let known = (put.e_tag.clone(), put.checksum_sha256.clone());
+        self.sent.lock().await.insert((id, number), known);
         Ok(S3Response::new(UploadPartOutput {
             e_tag: put.e_tag,
             checksum_crc32: put.checksum_crc32,
@@ -85,6 +90,7 @@ impl Strict {
             output = rest.await?;
         }
         self.disk.publish(&staged.name, &bucket, &key).map_err(refuse)?;
+        self.forget(id).await;
         output.bucket = Some(bucket);
         output.key = Some(key);
         Ok(S3Response::new(output))
@@ -96,21 +102,40 @@ impl Strict {
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         let input = &mut req.input;
         let _lock = self.lock(&input.bucket, &input.key).await;
-        let (staged, _) = self.check_upload(&input.bucket, &input.key, &input.upload_id)?;
+        let (staged, id) = self.check_upload(&input.bucket, &input.key, &input.upload_id)?;
         input.bucket = STAGING.into();
         input.key = staged;
+        self.forget(id).await;
         self.fs.abort_multipart_upload(req).await
     }
 
+    async fn forget(&self, upload: Uuid) {
+        self.sent.lock().await.retain(|(id, _), _| *id != upload);
+    }
+
+    /// A page of the parts that have landed, each with its entity tag and checksum, which s3s-fs does not keep.
     pub(super) async fn parts(
         &self,
         req: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
-        self.check_upload(&req.input.bucket, &req.input.key, &req.input.upload_id)?;
+        let (_, id) = self.check_upload(&req.input.bucket, &req.input.key, &req.input.upload_id)?;
+        let after = req.input.part_number_marker.unwrap_or(0);
+        let most = usize::try_from(req.input.max_parts.unwrap_or(PAGE)).unwrap_or(0);
         let mut answer = self.fs.list_parts(req).await?;
-        if let Some(parts) = &mut answer.output.parts {
-            parts.sort_by_key(|part| part.part_number);
+        let mut parts = answer.output.parts.take().unwrap_or_default();
+        parts.retain(|part| part.part_number.is_some_and(|number| number > after));
+        parts.sort_by_key(|part| part.part_number);
+        answer.output.is_truncated = Some(parts.len() > most);
+        parts.truncate(most);
+        let sent = self.sent.lock().await;
+        for part in &mut parts {
+            if let Some((etag, sha256)) = part.part_number.and_then(|number| sent.get(&(id, number))) {
+                part.e_tag.clone_from(etag);
+                part.checksum_sha256.clone_from(sha256);
+            }
         }
+        answer.output.next_part_number_marker = parts.last().and_then(|part| part.part_number);
+        answer.output.parts = Some(parts);
         Ok(answer)
     }
 }

@@ -100,3 +100,30 @@ async fn an_upload_is_held_to_its_key_and_its_parts() {
     s3.abort_multipart_upload().bucket(BUCKET).key("a").upload_id(&id).send().await.unwrap();
     assert_eq!(files(&open.folder.path().join("s3")), BTreeSet::new());
 }
+
+#[tokio::test]
+async fn parts_are_listed_in_pages_with_the_checksums_they_were_sent_with() {
+    let open = TestStores::open().await;
+    let s3 = open.s3();
+    let create = s3.create_multipart_upload().bucket(BUCKET).key("a");
+    let create = create.checksum_algorithm(aws_sdk_s3::types::ChecksumAlgorithm::Sha256);
+    let id = create.send().await.unwrap().upload_id.unwrap();
+    // The SHA-256 of "a" and of "b" by `sha256sum`, in base64.
+    let sums =
+        ["ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=", "PiPoFgA5WUoziU9lZOGxNIu9egCI1CxKy3PurtWcAJ0="];
+    let mut tags = Vec::new();
+    for (number, sum) in [(2, sums[1]), (1, sums[0])] {
+        let body = ByteStream::from_static(if number == 1 { b"a" } else { b"b" });
+        let part = s3.upload_part().bucket(BUCKET).key("a").upload_id(&id).part_number(number).body(body);
+        tags.push(part.checksum_sha256(sum).send().await.unwrap().e_tag);
+    }
+    let mut pages =
+        s3.list_parts().bucket(BUCKET).key("a").upload_id(&id).into_paginator().page_size(1).send();
+    for (number, tag) in [(1, &tags[1]), (2, &tags[0])] {
+        let page = pages.next().await.unwrap().unwrap();
+        let [part] = page.parts() else { panic!("{page:?}") };
+        assert_eq!((part.part_number(), part.e_tag()), (Some(number), tag.as_deref()));
+        assert_eq!(part.checksum_sha256(), Some(sums[number as usize - 1]));
+    }
+    assert!(pages.next().await.is_none());
+}

@@ -1,0 +1,46 @@
+//! The memory of parts: a budget in bytes that all objects share which this process writes at the same time.
+//!
+//! A sweep works several rows at once, and each of them sends several parts at once. Whoever fills a part takes a
+//! place here first and holds it until the part has landed. Nobody needs a second place to get rid of the first, so
+//! it cannot lock up, however few places there are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Parts of 8 MiB: 64 MiB together. One object alone takes up to four, three on their way and one that is filled.
+const PLACES: usize = 8;
+
+pub(super) struct Buffers(Arc<Semaphore>);
+
+/// A part, and the place that it takes until it is dropped.
+pub(super) struct Filled {
+    pub bytes: Bytes,
+    _place: Place,
+}
+
+pub(super) struct Place {
+    /// Given back when this is dropped.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(PLACES)))
+    }
+}
+
+impl Buffers {
+    /// Waits for a place.
+    pub async fn place(&self) -> Place {
+        // It fails for a closed semaphore only, and nobody closes this one.
+        Place { _permit: Arc::clone(&self.0).acquire_owned().await.ok() }
+    }
+}
+
+impl Place {
+    pub fn filled(self, bytes: Bytes) -> Filled {
+        Filled { bytes, _place: self }
+    }
+}

@@ -1,0 +1,206 @@
+//! A transfer that outlasts its invocation: what the next one has to know in order to go on.
+//!
+//! A [`Checkpoint`] stands in the delivery's row as JSON of at most 4 KiB while the row waits. It names an open
+//! upload, the parts that have landed one after the other from the first, and the count at the end of the last of
+//! them. What S3 lists and what the source answers are held against it; where they differ, the output is begun anew.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::{bucket::PART, measure::Mark};
+use crate::gemini::Resume;
+
+/// A checkpoint of another version is not read.
+const VERSION: u32 = 1;
+
+/// In bytes. The ledger's rows are small, so a longer one is not kept.
+const LONGEST: usize = 4 * 1024;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    version: u32,
+    pub key: String,
+    /// S3's id of the upload.
+    pub upload: String,
+    /// In bytes, of every part but the last one of the object.
+    part_size: usize,
+    /// Parts 1 to this one have landed.
+    pub parts: i32,
+    /// In hexadecimal: SHA-256 over the SHA-256 of these parts, in order.
+    pub parts_sha256: String,
+    /// At the end of the last of these parts.
+    pub mark: Mark,
+    pub source: Fingerprint,
+}
+
+/// By what it is seen that a source has not changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// In bytes.
+    pub length: u64,
+    /// A strong one. A source may have none: then the bytes of the last part decide alone.
+    pub etag: Option<String>,
+}
+
+impl Checkpoint {
+    pub fn new(
+        key: &str,
+        upload: &str,
+        (parts, parts_sha256): (i32, String),
+        mark: Mark,
+        source: Fingerprint,
+    ) -> Self {
+        let (key, upload) = (key.to_owned(), upload.to_owned());
+        Self { version: VERSION, key, upload, part_size: PART, parts, parts_sha256, mark, source }
+    }
+
+    /// The last part is read again, to see that the source still has the same bytes, and so is the line under way.
+    pub fn resume(&self) -> Resume<'_> {
+        let from = self.part_from().min(self.mark.line_from);
+        Resume { from, length: self.source.length, etag: self.source.etag.as_deref() }
+    }
+
+    /// Where the last part that has landed begins.
+    pub fn part_from(&self) -> u64 {
+        self.mark.bytes.saturating_sub(PART as u64)
+    }
+
+    /// Whether this code cuts an output in the same way, and the numbers agree with each other.
+    fn is_sound(&self) -> bool {
+        let bytes = u64::try_from(self.parts).ok().and_then(|parts| parts.checked_mul(PART as u64));
+        self.version == VERSION
+            && self.part_size == PART
+            && self.parts > 0
+            && bytes == Some(self.mark.bytes)
+            && self.mark.line_from <= self.mark.bytes
+            && self.mark.bytes <= self.source.length
+    }
+}
+
+/// Where an attempt leaves its checkpoint after every part that has landed, and where its worker finds the newest one
+/// at whatever moment the attempt is ended.
+#[derive(Debug, Default)]
+pub struct Checkpoints(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    newest: Option<Checkpoint>,
+    obstacle: Option<String>,
+}
+
+impl Checkpoints {
+    /// With what the row has of an earlier attempt.
+    pub fn of(text: Option<&str>) -> Self {
+        let newest = text.and_then(|text| {
+            let checkpoint = serde_json::from_str(text).ok().filter(Checkpoint::is_sound);
+            if checkpoint.is_none() {
+                tracing::warn!("a checkpoint that this version cannot read: the output is begun anew");
+            }
+            checkpoint
+        });
+        Self(Mutex::new(Kept { newest, obstacle: None }))
+    }
+
+    /// For the row: None where there is nothing to go on with.
+    pub fn text(&self) -> Option<String> {
+        let text = serde_json::to_string(self.kept().newest.as_ref()?).ok()?;
+        (text.len() <= LONGEST).then_some(text)
+    }
+
+    /// Why the next attempt cannot go on where this one ends, if that is so.
+    pub fn obstacle(&self) -> Option<String> {
+        self.kept().obstacle.clone()
+    }
+
+    /// The checkpoint of this object's transfer.
+    pub(super) fn find(&self, key: &str) -> Option<Checkpoint> {
+        self.kept().newest.clone().filter(|checkpoint| checkpoint.key == key)
+    }
+
+    /// Whether a transfer can leave anything here.
+    pub(super) fn are_kept(&self) -> bool {
+        self.kept().obstacle.is_none()
+    }
+
+    pub(super) fn keep(&self, checkpoint: Checkpoint) {
+        let mut kept = self.kept();
+        if kept.obstacle.is_none() {
+            kept.newest = Some(checkpoint);
+        }
+    }
+
+    /// A transfer is over, or its output is begun anew.
+    pub(super) fn clear(&self) {
+        self.kept().newest = None;
+    }
+
+    /// Nothing more is kept in this attempt.
+    pub(super) fn prevent(&self, why: &str) {
+        *self.kept() = Kept { newest: None, obstacle: Some(why.to_owned()) };
+    }
+
+    /// No code panics while it holds the lock, so what a poisoned one guards is whole.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::measure::Measure;
+
+    fn checkpoint(upload: &str) -> Checkpoint {
+        let mut measure = Measure::new(true);
+        measure.take(&vec![b'x'; PART]);
+        let source = Fingerprint { length: 3 * PART as u64, etag: Some("\"e\"".to_owned()) };
+        Checkpoint::new("batches/b/responses.jsonl", upload, (1, "0".repeat(64)), measure.mark(), source)
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_from_its_text_within_4_kib() {
+        let kept = Checkpoints::default();
+        // Of S3, an upload id has some 130 characters.
+        kept.keep(checkpoint(&"u".repeat(200)));
+        let text = kept.text().unwrap();
+        assert!(text.len() <= 4096, "{} bytes", text.len());
+        let read = Checkpoints::of(Some(&text));
+        assert_eq!(read.find("batches/b/responses.jsonl"), Some(checkpoint(&"u".repeat(200))));
+        assert_eq!(read.find("batches/c/responses.jsonl"), None);
+        kept.keep(checkpoint(&"u".repeat(5000)));
+        assert_eq!(kept.text(), None);
+    }
+
+    #[test]
+    fn what_is_of_another_version_or_does_not_add_up_is_not_gone_on_with() {
+        let text = serde_json::to_value(checkpoint("u")).unwrap();
+        let changed = |pointer: &str, value: serde_json::Value| {
+            let mut text = text.clone();
+            *text.pointer_mut(pointer).unwrap() = value;
+            Checkpoints::of(Some(&text.to_string())).find("batches/b/responses.jsonl")
+        };
+        assert!(changed("/version", 1.into()).is_some());
+        for (pointer, value) in [
+            ("/version", 2),
+            ("/part_size", 1024),
+            ("/parts", 2),
+            ("/parts", 0),
+            ("/mark/bytes", 17),
+            ("/mark/line_from", 99_999_999),
+            ("/source/length", 17),
+        ] {
+            assert_eq!(changed(pointer, value.into()), None, "{pointer} {value}");
+        }
+        assert!(Checkpoints::of(Some("no JSON")).text().is_none());
+    }
+
+    #[test]
+    fn where_something_prevents_it_nothing_is_kept() {
+        let kept = Checkpoints::default();
+        kept.keep(checkpoint("u"));
+        kept.prevent("no Range");
+        kept.keep(checkpoint("u"));
+        assert_eq!((kept.text(), kept.obstacle().as_deref()), (None, Some("no Range")));
+    }
+}

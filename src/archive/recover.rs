@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Archive, Job, Report, Task, batch, bucket::At, interaction, told::Told, video};
 use crate::{
     gemini::Name,
-    job::{EndedJob, JobKind, Sums},
+    job::{JobKind, Sums},
     ledger::Outcome,
     trouble::Trouble,
 };

@@ -185,9 +185,8 @@ impl EndedJob {
     /// In words, what of its outputs is not in the bucket.
     pub fn missed(&self) -> Option<String> {
         let first = self.left.first()?;
-        // One that is there without any bytes is an output and left.
-        let is_left = |output: &&Output| self.left.iter().any(|left| left.source == output.source);
-        let all = self.left.len() + self.outputs.iter().filter(|output| !is_left(output)).count();
+        // One that is there without any bytes is among the left ones already.
+        let all = self.left.len() + self.outputs.iter().filter(|output| output.bytes > 0).count();
         let (left, why, source) = (self.left.len(), &first.why, &first.source);
         Some(format!("{left} of {all} outputs were not fetched: {why} ({source})"))
     }

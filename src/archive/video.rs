@@ -114,7 +114,7 @@ fn ended(task: Task<'_>, told: &Told, name: &Name, operation: &Operation) -> End
         error: operation.error.clone().or_else(|| filtered(operation)).or(ended.error),
         ..ended
     };
-    if state == EMPTY && job.error.is_none() {
+    if state == EMPTY && operation.flaw.is_none() && job.error.is_none() {
         job.error =
             Some(json!({"message": "the operation is done, but it has neither a video nor a reason"}));
     }

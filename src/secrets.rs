@@ -1,7 +1,8 @@
 //! Secrets: where they come from, and a type that cannot be printed by accident.
 //!
-//! A secret is given in the environment or held by Secrets Manager. A stored one is read when first needed,
-//! kept for some minutes and, when it cannot be read again, kept for as long as the instance lives.
+//! A secret is given in the environment or stored in Secrets Manager. A stored one is read when it is first needed and
+//! again after 5 minutes. Where that fails, the old value stays in use for as long as the instance lives. Whatever
+//! strangers send, there is at most one read in 30 seconds, or in 2 seconds while there is no value at all.
 
 use std::{fmt, sync::Arc};
 
@@ -13,11 +14,12 @@ use crate::clock::{Millis, SharedClock, SystemClock};
 /// What the template writes into a secret that nobody has set yet.
 pub const PLACEHOLDER: &str = "not-set-yet";
 
+/// How long a value is used before it is read again.
 const FRESH: Millis = 300_000;
 
-/// Between two reads that somebody else's bad signatures ask for, or that failed while an older value serves.
+/// At least this long between two reads, while there is a value: a bad signature may ask for a newer one sooner.
 const COOL_DOWN: Millis = 30_000;
-/// While there is no value at all: whoever knocks meanwhile causes no call.
+/// At least this long between two reads while there is no value at all.
 const RETRY: Millis = 2_000;
 
 /// A text that is wiped from memory when dropped and shows as `[REDACTED]`.
@@ -58,7 +60,7 @@ impl SecretSource {
     }
 }
 
-/// Why a secret is not to be had. The text is for the log and names no value.
+/// Why a secret is not available. The text is for the log and never contains the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     #[error("secret {0} still holds the template's placeholder: it has not been set")]
@@ -83,7 +85,7 @@ pub struct SecretStore<T> {
 struct Held<T> {
     known: Result<Arc<T>, SecretError>,
     fresh_until: Millis,
-    /// Nobody asks again earlier, whatever strangers send.
+    /// No read before this time.
     not_before: Millis,
 }
 
@@ -103,6 +105,7 @@ impl<T> SecretStore<T> {
         Self { clock, ..self }
     }
 
+    /// The value, read anew where it is older than 5 minutes.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
         let mut held = self.held.lock().await;
         if held.known.is_err() || self.clock.now() >= held.fresh_until {
@@ -111,8 +114,8 @@ impl<T> SecretStore<T> {
         held.known.clone()
     }
 
-    /// A value read after `known` was, if there may be one: for a signature that `known` does not explain. Bad
-    /// signatures cause one read in a while, not one each.
+    /// A newer value than `known`, if there is one: for a signature or a token that `known` does not match. Whoever asks
+    /// causes at most one read in 30 seconds.
     pub async fn renewed(&self, known: &Arc<T>) -> Option<Arc<T>> {
         if matches!(self.source, SecretSource::Given(_)) {
             return None;

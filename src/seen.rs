@@ -1,4 +1,5 @@
-//! The headers of a delivery as a person may see them: no signature, nothing that opens a door, and not without end.
+//! The headers of a delivery in a form that is safe to keep and to show: no signature, no credential, bounded in number
+//! and length. Rows keep them only while the first deliveries are recorded (`RECORD_FIRST`).
 
 use std::collections::BTreeMap;
 
@@ -8,13 +9,13 @@ const MOST: usize = 40;
 const LONGEST_NAME: usize = 64;
 const LONGEST_VALUE: usize = 300;
 
-/// Names that hold any of these are left out.
+/// A header whose name contains one of these is left out.
 const PRIVATE: [&str; 7] =
     ["authorization", "cookie", "token", "secret", "api-key", "password", "credential"];
 
 pub type Headers = BTreeMap<String, String>;
 
-/// Of the event of a Function URL, by their names in lower case.
+/// The headers of a Function URL's event, by their names in lower case.
 pub fn headers(event: &Value) -> Headers {
     let told = event.get("headers").and_then(Value::as_object).into_iter().flatten();
     told.filter_map(|(name, value)| Some((name.to_ascii_lowercase(), value.as_str()?)))
@@ -27,7 +28,7 @@ pub fn headers(event: &Value) -> Headers {
         .collect()
 }
 
-/// Form and length of each entry.
+/// Form and length of each entry instead of the signature: `v1,[44]`, or `[20].[80].[342]` for a token.
 fn redacted(signature: &str) -> String {
     let entries = signature.split_ascii_whitespace().take(MOST).map(|entry| match entry.split_once(',') {
         Some((form, value)) if form.len() <= LONGEST_NAME => format!("{form},[{}]", value.len()),

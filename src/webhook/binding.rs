@@ -1,7 +1,7 @@
 //! The binding token: what an application puts into a job's `user_metadata` to show that the job is its own.
 //!
 //! Google's keys prove that Google sent an event, not that our project asked for it. A token is a nonce and its
-//! HMAC; it is checked wherever the metadata turn up, in the event or in the job as the API shows it.
+//! HMAC-SHA-256. It is checked in the event, if that carries the metadata, else in the job as the API shows it.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};

@@ -1,4 +1,8 @@
-//! Where the public keys come from: one fixed address, asked as seldom as can be.
+//! Fetches the public keys (JWKS) from one fixed address and keeps them.
+//!
+//! A set is used for as long as its `Cache-Control` says, between 5 minutes and a day, and longer where no newer one can
+//! be fetched. A signature that no known key made asks for a refresh, at most once a minute. One caller fetches and the
+//! others wait for its result; a delivery by a known key never waits.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -11,14 +15,14 @@ use tokio::sync::Mutex;
 use super::keys::KeySet;
 use crate::clock::{Millis, SharedClock, SystemClock};
 
-/// Within these bounds a set is fresh for as long as its answer says.
+/// Bounds and default of `max-age`, in milliseconds.
 const SHORTEST: Millis = 300_000;
 const USUAL: Millis = 3_600_000;
 const LONGEST: Millis = 86_400_000;
 
-/// Between two fetches, whatever strangers send.
+/// At least this long between two fetches, whatever strangers send.
 const COOL_DOWN: Millis = 60_000;
-/// While there is no key at all.
+/// At least this long between two fetches while there is no key at all.
 const RETRY: Millis = 5_000;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -34,7 +38,7 @@ pub struct KeySource {
     http: reqwest::Client,
     clock: SharedClock,
     held: RwLock<Option<Held>>,
-    /// Whoever holds this fetches; the others wait and find what he found.
+    /// One caller at a time holds this and fetches. The others wait and then find the new set.
     fetching: Mutex<NextFetch>,
 }
 

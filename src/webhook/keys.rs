@@ -1,4 +1,5 @@
-//! The sender's public keys, as a JSON Web Key Set lists them. Entries that are of no use here are skipped.
+//! The sender's public keys, as a JSON Web Key Set lists them (RFC 7517, RFC 8037). Entries of another kind or use are
+//! skipped. Each key can be used with one algorithm only, whatever a token says.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A set holds a handful of keys; verifying tries them all, so it has an end.
+/// A `v1a` signature is tried with every Ed25519 key, so their number is bounded. Real sets hold about three.
 const MOST_KEYS: usize = 32;
 const LONGEST_KEY_ID: usize = 128;
 const ED25519_BYTES: usize = 32;

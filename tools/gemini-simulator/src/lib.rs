@@ -9,7 +9,7 @@ mod api;
 mod batch;
 mod batches;
 mod catalogue;
-mod clock;
+pub mod clock;
 mod deliveries;
 mod echo;
 mod faults;

@@ -64,7 +64,7 @@ async fn the_clock_says_what_time_it_is_and_goes_forward_only_also_after_a_resta
     assert_eq!(running.get("/simulator/clock").await["forward"], 0.0);
     let (code, moved) = move_clock(&running, 86_400.5).await;
     assert_eq!((code, &moved["forward"]), (200, &json!(86_400.5)));
-    let tomorrow = super::super::rfc3339(super::super::now() + 86_400_000);
+    let tomorrow = gemini_simulator::clock::rfc3339(gemini_simulator::clock::now() + 86_400_000);
     assert_eq!(moved["now"].as_str().unwrap()[..13], tomorrow[..13]);
     for wrong in [json!({"forward": 86_400.0}), json!({"forward": 1e15}), json!({"forward": -1}), json!({})] {
         let (code, answer) = running.call("PUT", "/simulator/clock", Some(wrong.clone())).await;
@@ -99,7 +99,7 @@ async fn jobs_end_and_events_are_sent_again_when_the_clock_is_moved_past_their_t
     let second = receiver.next().await;
     assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
     let signed = second.header("webhook-timestamp").parse::<i64>().unwrap();
-    let real = super::super::now() / 1000;
+    let real = gemini_simulator::clock::now() / 1000;
     assert!((real - 60..=real).contains(&signed), "receivers have real time: {signed}, not {real}");
 }
 

@@ -24,6 +24,7 @@ mod door;
 pub mod fuzzing;
 pub mod gemini;
 mod hex;
+pub mod invocation;
 pub mod job;
 pub mod json;
 pub mod ledger;

@@ -14,6 +14,7 @@ use crate::{
     archive::{Archive, Checkpoints, Report, Task},
     attempt::Attempted,
     clock::{Millis, SharedClock, millis, until},
+    invocation::Time,
     ledger::{
         Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome, PATIENCE,
         TroubleKind, Wait, condition::text, schema::attr,
@@ -22,15 +23,6 @@ use crate::{
     retry::{Known, Next},
     trouble::Trouble,
 };
-
-/// Work stops this long before the invocation does, so that the row can be put off in time.
-const MARGIN: Duration = Duration::from_secs(20);
-
-/// Of the margin, for an attempt to say how far it has come. After that it is dropped.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Of the margin, for the last write to the tables.
-const LAST_WRITE: Duration = Duration::from_secs(7);
 
 /// A lease at first. Work that takes longer extends it once, to the invocation's end and a little more.
 const LEASE: Duration = Duration::from_secs(90);
@@ -71,25 +63,6 @@ pub struct Worker {
     pub webhook_url: Option<String>,
 }
 
-/// When the work of one invocation must have ended.
-#[derive(Clone, Copy)]
-struct Time {
-    /// An attempt begins nothing more.
-    deadline: Instant,
-    /// An attempt that still runs is dropped.
-    drop: Instant,
-    /// Nothing is begun but the last write.
-    last_write: Instant,
-}
-
-impl Time {
-    fn new(now: Millis, end: Millis) -> Self {
-        let (start, left) = (Instant::now(), until(now, end));
-        let deadline = start + left.saturating_sub(MARGIN);
-        Self { deadline, drop: deadline + GRACE, last_write: start + left.saturating_sub(LAST_WRITE) }
-    }
-}
-
 /// What was written, and the words for it where something is missing.
 type Settled = Result<(Worked, Option<String>), LedgerError>;
 
@@ -108,10 +81,7 @@ impl Worker {
 
     async fn run(&self, key: &str, end: Millis, alone: bool) -> Result<Worked, LedgerError> {
         let started = Instant::now();
-        if until(self.clock.now(), end) <= MARGIN {
-            return Ok(Worked::NotOurs);
-        }
-        let time = Time::new(self.clock.now(), end);
+        let Some(time) = Time::new(self.clock.now(), end) else { return Ok(Worked::NotOurs) };
         let last = end.saturating_add(millis(AFTERWARDS));
         let lease = self.clock.now().saturating_add(millis(LEASE)).min(last);
         let row = match self.ledger.lease(key, lease).await? {

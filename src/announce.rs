@@ -16,9 +16,12 @@ use tokio::time::sleep;
 
 use crate::{
     clock::Millis,
+    hex::hex,
     ledger::{
+        self,
         condition::{Item, number, text},
         schema::attr,
+        to_json,
     },
     trouble::Trouble,
 };
@@ -72,33 +75,31 @@ impl Announcement {
         let ended_by = text(job, attr::ENDED_BY).unwrap_or_default();
         let time = number(job, attr::ENDED_AT).unwrap_or_default();
         let mut detail = Map::new();
-        detail.insert("id".into(), id(name, ended_by).into());
+        detail.insert("id".into(), id(name, ended_by, text(job, attr::REPLACES)).into());
         detail.insert("job".into(), name.into());
         detail.insert("outcome".into(), outcome.into());
         detail.insert("webhook_id".into(), ended_by.into());
         let ended_at = DateTime::from_millis(time).fmt(DateTimeFormat::DateTime);
         detail.insert("ended_at".into(), ended_at.unwrap_or_default().into());
         for name in TOLD {
-            let value = job.get(name).cloned();
-            let value =
-                value.and_then(|value| serde_dynamo::aws_sdk_dynamodb_1::from_attribute_value(value).ok());
-            if let Some(value) = value {
-                detail.insert(name.to_owned(), value);
+            if let Some(value) = job.get(name) {
+                detail.insert(name.to_owned(), to_json(value));
             }
         }
-        Self { time, detail: shortened(detail) }
+        Self { time, detail: shortened(detail, ledger::shortened(job)) }
     }
 }
 
-/// A job ends once, so its end is named by the job and by what ended it.
-fn id(job: &str, ended_by: &str) -> String {
-    let digest = Sha256::digest(format!("{job}\n{ended_by}"));
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// The end of a job is named by the job and by what ended it. An end that replaced a `gone` end has another id, also
+/// where the same delivery brought both.
+fn id(job: &str, ended_by: &str, replaces: Option<&str>) -> String {
+    let end = format!("{job}\n{ended_by}");
+    let named = replaces.map_or(end.clone(), |replaced| format!("{end}\n{replaced}"));
+    hex(Sha256::digest(named).get(..16).unwrap_or_default())
 }
 
-/// As much as a bus takes, with the names of what was left out or cut.
-fn shortened(mut detail: Map<String, Value>) -> Value {
-    let mut cut = Vec::new();
+/// As much as a bus takes, with the names of what was left out or cut, here or in the row already.
+fn shortened(mut detail: Map<String, Value>, mut cut: Vec<String>) -> Value {
     for name in GIVES_WAY {
         while length(&detail) > LONGEST_DETAIL {
             match detail.get_mut(name) {
@@ -106,8 +107,8 @@ fn shortened(mut detail: Map<String, Value>) -> Value {
                 Some(_) => drop(detail.remove(name)),
                 None => break,
             }
-            if !cut.contains(&name) {
-                cut.push(name);
+            if !cut.iter().any(|cut| cut == name) {
+                cut.push(name.to_owned());
             }
         }
     }

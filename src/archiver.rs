@@ -61,7 +61,7 @@ pub async fn run() -> Result<(), Error> {
     let archiver = Arc::new(Archiver::new(settings, clients, Arc::new(SystemClock), Pace::default())?);
     lambda_runtime::run(service_fn(move |event| {
         let archiver = Arc::clone(&archiver);
-        async move { archiver.invoke(event).await }
+        async move { Box::pin(archiver.invoke(event)).await }
     }))
     .await
 }

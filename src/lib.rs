@@ -22,6 +22,7 @@ mod door;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod gemini;
+mod hex;
 pub mod job;
 pub mod ledger;
 pub mod log;

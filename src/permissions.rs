@@ -47,7 +47,11 @@ pub const ARCHIVER: &[Permission] = &[
     Permission("dynamodb:ListStreams", On::DeliveriesStreams, "Lambda, for the stream's mapping"),
     Permission("dynamodb:PutItem", On::Deliveries, "ledger::Ledger::enter, for jobs that were found"),
     Permission("dynamodb:UpdateItem", On::Jobs, "the transactions of ledger::commit, and ledger::watch"),
-    Permission("dynamodb:GetItem", On::Jobs, "ledger::read, for the announcement and the reconciler"),
+    Permission(
+        "dynamodb:GetItem",
+        On::Jobs,
+        "ledger::Ledger::job and has_ended, for the announcement and the reconciler",
+    ),
     Permission("dynamodb:Scan", On::WatchedIndex, "ledger::Ledger::watched"),
     Permission("s3:PutObject", On::Results, "archive::Bucket, whole objects and uploads in parts"),
     Permission("s3:GetObject", On::Results, "archive::Bucket::adopt, also to look an object up"),

@@ -200,7 +200,7 @@ impl Reconciler<'_> {
         if !self.plan.dry_run {
             let doublings = watched.looks.clamp(0, 8);
             let again_at = now + (HOUR << doublings).min(LONGEST_LOOK);
-            let _ = self.ledger.looked(&watched.job, again_at).await?;
+            let _ = self.ledger.looked(watched, again_at).await?;
         }
         Ok(())
     }

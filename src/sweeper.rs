@@ -37,11 +37,11 @@ pub async fn sweep(worker: &Worker, due_by: Millis, end: Millis) -> Result<Swept
         let mut after = None;
         loop {
             let page = worker.ledger.due(shard, due_by, after, PAGE).await?;
-            swept.oldest_received_at = [swept.oldest_received_at, page.oldest].into_iter().flatten().min();
-            swept.due += page.keys.len() as u64;
-            let mut at_work = stream::iter(page.keys)
+            swept.oldest_received_at = [swept.oldest_received_at, page.oldest()].into_iter().flatten().min();
+            swept.due += page.rows.len() as u64;
+            let mut at_work = stream::iter(page.rows)
                 .take_while(|_| std::future::ready(worker.clock.now() < end - LAST_START))
-                .map(|key| async move { (worker.work(&key, end).await, key) })
+                .map(|row| async move { (worker.work(&row.key, end).await, row.key) })
                 .buffer_unordered(AT_ONCE);
             while let Some((result, key)) = at_work.next().await {
                 match result {

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::{
-    pin,
-    time::{Instant, sleep, timeout, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
     announce::{Announcement, Announcer},
     archive::{Archive, Checkpoints, Report, Task},
     clock::{Millis, SharedClock, millis, until},
-    ledger::{Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome},
+    ledger::{
+        Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome, PATIENCE,
+        TroubleKind, Wait,
+    },
     metrics,
     trouble::Trouble,
     webhook::Trust,
@@ -100,6 +100,15 @@ impl Worker {
         let lease = self.clock.now().saturating_add(millis(LEASE)).min(last);
         let row = match self.ledger.lease(key, lease).await? {
             Lease::Refused => return Ok(Worked::NotOurs),
+            Lease::NewerSchema(schema) => {
+                tracing::error!(webhook_id = key, schema, "left for newer code");
+                return Ok(Worked::NotOurs);
+            }
+            Lease::Unreadable(why) => {
+                metrics::failed();
+                tracing::error!(webhook_id = key, why, "failed");
+                return Ok(Worked::Failed);
+            }
             Lease::GaveUp(row) => {
                 tell(&row, Worked::Failed, row.last_error.as_deref(), started);
                 return Ok(Worked::Failed);
@@ -108,7 +117,7 @@ impl Worker {
         };
         self.archive.first.keep(&self.archive.bucket, &row).await;
         let deadline = Instant::now() + until(self.clock.now(), end).saturating_sub(MARGIN);
-        let checkpoints = Checkpoints::of(None);
+        let checkpoints = Checkpoints::of(row.checkpoint.as_deref());
         let now = self.clock.now();
         let task = Task { row: &row, deadline, now, last_look: false, checkpoints: &checkpoints };
         if row.outcome.is_some() {
@@ -116,9 +125,9 @@ impl Worker {
             tell(&row, worked, why.as_deref(), started);
             return Ok(worked);
         }
-        // Dropped at the deadline wherever it stands, so that the row can be put off in time.
-        let attempt = timeout_at(deadline, self.attempt(task));
-        pin!(attempt);
+        // Dropped at the deadline wherever it stands, so that the row can be put off in time. On the heap: nested in
+        // the runtime's, the futures of an attempt are too deep for the compiler.
+        let mut attempt = Box::pin(timeout_at(deadline, self.attempt(task)));
         let report = match timeout(EXTEND_AFTER, &mut attempt).await {
             Ok(report) => report,
             Err(_) => match self.ledger.extend(&row, last).await? {
@@ -176,9 +185,12 @@ impl Worker {
         let row = task.row;
         let now = self.clock.now();
         let told = report.as_ref().err().map(ToString::to_string);
-        let wait = |after: Duration, why: String| async move {
-            let fence = self.ledger.wait(row, now.saturating_add(millis(after)), &why).await?;
-            Ok::<_, LedgerError>(fenced(fence, Worked::Waiting))
+        let checkpoint = task.checkpoints.text();
+        let checkpoint = checkpoint.as_deref();
+        let wait = |after: Duration, why: String, kind: TroubleKind| async move {
+            let due_at = now.saturating_add(millis(after));
+            let wait = Wait { due_at, why: &why, kind, checkpoint };
+            Ok::<_, LedgerError>(fenced(self.ledger.wait(row, wait).await?, Worked::Waiting))
         };
         let worked = match report {
             Ok(Report::Ended { job, outcome }) => {
@@ -198,8 +210,8 @@ impl Worker {
                 let fence = self.ledger.end(row, Outcome::Recorded, Some(note)).await?;
                 fenced(fence, Worked::Ended(Outcome::Recorded))
             }
-            Err(Trouble::Passing { why, after }) if now < row.patience_ends() => {
-                wait(after.unwrap_or(self.pace.longest), why).await?
+            Err(Trouble::Passing { why, after }) if now < patience_ends(row, TroubleKind::Transient, now) => {
+                wait(after.unwrap_or(self.pace.longest), why, TroubleKind::Transient).await?
             }
             Err(Trouble::Passing { why, .. } | Trouble::Lasting(why)) => {
                 fenced(self.ledger.fail(row, &why).await?, Worked::Failed)
@@ -209,21 +221,36 @@ impl Worker {
                 let fence = self.ledger.end(row, Outcome::Foreign, Some(&note)).await?;
                 fenced(fence, Worked::Ended(Outcome::Foreign))
             }
-            Err(Trouble::Absent(why)) => wait(self.pace.absent, format!("{ABSENT}: {why}")).await?,
-            Err(Trouble::Expired(why)) => wait(self.pace.absent, format!("{EXPIRED}: {why}")).await?,
+            Err(Trouble::Absent(why)) => {
+                wait(self.pace.absent, format!("{ABSENT}: {why}"), TroubleKind::NotFound).await?
+            }
+            Err(Trouble::Expired(why)) => {
+                wait(self.pace.absent, format!("{EXPIRED}: {why}"), TroubleKind::OutputMissing).await?
+            }
             Err(trouble @ Trouble::KeyRefused(_)) => {
                 metrics::key_refused();
-                wait(self.pace.key, trouble.to_string()).await?
+                wait(self.pace.key, trouble.to_string(), TroubleKind::Unauthorized).await?
             }
-            Err(trouble @ Trouble::Rejected(_)) => wait(self.pace.key, trouble.to_string()).await?,
-            Err(Trouble::OutOfTime) => wait(Duration::ZERO, Trouble::OutOfTime.to_string()).await?,
+            Err(trouble @ Trouble::Rejected(_)) => {
+                wait(self.pace.key, trouble.to_string(), TroubleKind::Rejected).await?
+            }
+            Err(Trouble::OutOfTime) => {
+                let why = match task.checkpoints.obstacle() {
+                    Some(obstacle) => format!("{}: {obstacle}", Trouble::OutOfTime),
+                    None => Trouble::OutOfTime.to_string(),
+                };
+                match now < patience_ends(row, TroubleKind::Deadline, now) {
+                    true => wait(Duration::ZERO, why, TroubleKind::Deadline).await?,
+                    false => fenced(self.ledger.fail(row, &why).await?, Worked::Failed),
+                }
+            }
         };
         Ok((worked, told))
     }
 
     /// Announces what this row has committed, and ends it. What the bus does not take is waited out.
     async fn announce(&self, row: &Delivery) -> Settled {
-        let outcome = row.outcome.as_deref().unwrap_or_default();
+        let outcome = row.outcome.map(Outcome::name).unwrap_or_default();
         if let Some(announcer) = &self.announcer {
             let job = match row.job_id.as_deref() {
                 Some(name) => self.ledger.job(name).await?,
@@ -238,16 +265,17 @@ impl Worker {
             let said = timeout(ANNOUNCING, announcer.announce(&told)).await.unwrap_or_else(late);
             if let Err(trouble) = said {
                 let (why, now) = (trouble.to_string(), self.clock.now());
-                let worked = if now < row.patience_ends() {
+                let worked = if now < patience_ends(row, TroubleKind::Announce, now) {
                     let due_at = now.saturating_add(millis(self.pace.wait(row.attempt, None)));
-                    fenced(self.ledger.wait(row, due_at, &why).await?, Worked::Waiting)
+                    let wait = Wait { due_at, why: &why, kind: TroubleKind::Announce, checkpoint: None };
+                    fenced(self.ledger.wait(row, wait).await?, Worked::Waiting)
                 } else {
                     fenced(self.ledger.fail(row, &why).await?, Worked::Failed)
                 };
                 return Ok((worked, Some(why)));
             }
         }
-        let ended = Outcome::of(outcome).map_or(Worked::Finished, Worked::Ended);
+        let ended = row.outcome.map_or(Worked::Finished, Worked::Ended);
         Ok((fenced(self.ledger.finish(row).await?, ended), None))
     }
 
@@ -266,12 +294,19 @@ type Settled = Result<(Worked, Option<String>), LedgerError>;
 /// The row as the commit left it: its budget begins afresh.
 fn as_committed(row: &Delivery, outcome: Outcome, job: &str, now: Millis) -> Delivery {
     Delivery {
-        outcome: Some(outcome.name().to_owned()),
+        outcome: Some(outcome),
+        trouble: None,
+        trouble_since: None,
+        checkpoint: None,
         job_id: Some(job.to_owned()),
         crashes: 0,
         give_up_at: now.saturating_add(millis(GIVE_UP_AFTER)),
         ..row.clone()
     }
+}
+
+fn patience_ends(row: &Delivery, kind: TroubleKind, now: Millis) -> Millis {
+    row.trouble_began(kind, now).saturating_add(millis(PATIENCE))
 }
 
 /// A row that says so was put off since, so this look is the second.

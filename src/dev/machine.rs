@@ -346,8 +346,8 @@ async fn void_leases(ledger: &Ledger) -> Result<()> {
         let mut after = None;
         loop {
             let page = ledger.due(shard, Millis::MAX, after, 100).await?;
-            for key in &page.keys {
-                let _ = ledger.void_lease(key).await?;
+            for row in &page.rows {
+                let _ = ledger.void_lease(&row.key).await?;
             }
             after = page.next;
             if after.is_none() {

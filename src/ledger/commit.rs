@@ -1,36 +1,28 @@
 //! The commit: the delivery's outcome and the job's row, in one transaction or not at all.
+//!
+//! A refused transaction is read in this order:
+//!
+//! 1. The delivery's part was refused. If its row shows our lease with this outcome, the commit is ours and its
+//!    answer was lost. Otherwise the lease is lost, and nothing is written.
+//! 2. Only the job's part was refused: its row has ended. An end with an output absorbs whatever comes later, so the
+//!    delivery ends as `repeated`. A `gone` end is replaced by an end with an output.
+//! 3. `TransactionConflict` or throttling says nothing about either row: the same request is sent again.
 
-use aws_sdk_dynamodb::{
-    error::SdkError,
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{
-        AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
-        Update,
-    },
-};
-use serde::Serialize;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    Delivery, GIVE_UP_AFTER, Ledger, LedgerError, Outcome,
-    condition::{Binds, Transition, number},
-    delivery::hex,
-    lease::Fence,
-    patience::{contended, is_contention, patiently, unavailable},
+    Delivery, LedgerError,
+    condition::{Binds, Transition, text},
     schema::{SCHEMA, attr},
+    state::Outcome,
+    store::{Both, Planned, Store, Table},
     transitions,
+    values::Values,
 };
 use crate::{
-    clock::{Millis, millis},
+    clock::Millis,
     job::{EndedJob, OpenJob},
 };
-
-/// A text that a row carries for a person to see, at most this long; the bucket has all of it.
-const LONGEST_VALUE: usize = 16 * 1024;
-
-/// DynamoDB nests 32 levels; what is deeper is kept as text.
-const DEEPEST_VALUE: usize = 20;
 
 /// What came of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,210 +36,126 @@ pub enum Committed {
     Lost,
 }
 
-/// Which part of a refused transaction stood in the way.
-enum Refused {
-    Delivery { committed_by_us: bool },
-    Job,
+/// What came of the transaction itself.
+pub(super) enum Written {
+    Done,
+    Lost,
+    /// The delivery is still to be ended, as this and with this note.
+    StillToEnd(Outcome, Option<&'static str>),
 }
 
-impl Ledger {
-    /// Ends the job and its delivery together, or ends the delivery as `repeated` where the job had ended.
-    pub async fn commit(
-        &self,
-        row: &Delivery,
-        outcome: Outcome,
-        job: &EndedJob,
-        note: Option<&str>,
-    ) -> Result<Committed, LedgerError> {
-        let now = self.clock.now();
-        let delivery = self
-            .ending(row, outcome, note)
-            .text(":job_id", &job.name)
-            .number(":give_up_at", now + millis(GIVE_UP_AFTER));
-        let transition = if self.announces { &transitions::COMMIT_TO_ANNOUNCE } else { &transitions::COMMIT };
-        let ended = told_by(row)
-            .text(":webhook_id", &row.key)
-            .number(":now", now)
-            .text(":kind", job.kind.name())
-            .text(":state", &job.state)
-            .value(
-                ":event_time",
-                Some(AttributeValue::N(job.event_time.unwrap_or(row.received_at).to_string())),
-            )
-            .value(":user_metadata", bounded(job.user_metadata.as_ref()))
-            .value(":model", bounded(job.model.as_ref()))
-            .value(":display_name", bounded(job.display_name.as_ref()))
-            .value(":outputs", (!job.outputs.is_empty()).then(|| attribute(&job.outputs)).flatten())
-            .value(":left", bounded((!job.left.is_empty()).then_some(&job.left)))
-            .value(":summary", job.summary.as_ref().and_then(attribute))
-            .value(":text", job.text.as_ref().map(|text| AttributeValue::S(text.text.clone())))
-            .value(":text_cut", job.text.as_ref().filter(|text| text.cut).map(|_| AttributeValue::Bool(true)))
-            .value(":error", bounded(job.error.as_ref()));
-        let refused =
-            self.transact(row, (transition, &delivery), (&job.name, &transitions::END_JOB, &ended)).await?;
-        match refused {
-            None | Some(Refused::Delivery { committed_by_us: true }) => Ok(Committed::Done),
-            Some(Refused::Delivery { .. }) => Ok(Committed::Lost),
-            Some(Refused::Job) => self.end_as(row, Outcome::Repeated).await,
-        }
-    }
+/// A commit of one lease.
+pub(super) struct Commit<'a> {
+    pub store: &'a Store,
+    pub row: &'a Delivery,
+    /// The delivery's part of the transaction.
+    pub transition: &'static Transition,
+    pub delivery: Binds,
+    pub now: Millis,
+}
 
-    /// Records that a job is still open. A later state of the same job is left as it is.
-    pub async fn record_open(
-        &self,
-        row: &Delivery,
-        job: &OpenJob,
-        watch_until: Millis,
-    ) -> Result<Committed, LedgerError> {
-        let delivery = self.ending(row, Outcome::Recorded, None);
-        let open = told_by(row)
-            .number(":event_time", row.event_time.unwrap_or(row.received_at))
-            .number(":watch_until", watch_until)
-            .text(":kind", job.kind.name())
-            .text(":state", &job.state)
-            .value(":user_metadata", bounded(job.user_metadata.as_ref()))
-            .value(":calls", bounded((!job.calls.is_empty()).then_some(&job.calls)));
-        let refused = self
-            .transact(row, (&transitions::END, &delivery), (&job.name, &transitions::OPEN_JOB, &open))
-            .await?;
-        match refused {
-            None => Ok(Committed::Done),
-            Some(Refused::Delivery { .. }) => Ok(Committed::Lost),
-            Some(Refused::Job) => self.end_as(row, Outcome::Recorded).await,
+impl Commit<'_> {
+    /// Ends the job, or replaces the `gone` end of it.
+    pub async fn end_job(self, outcome: Outcome, job: &EndedJob) -> Result<Written, LedgerError> {
+        let ended = ended_job(self.row, outcome, job, self.now);
+        let old = match self.with("end job", &job.name, &transitions::END_JOB, &ended).await? {
+            Both::Made => return Ok(Written::Done),
+            Both::FirstRefused => return Ok(Written::Lost),
+            Both::SecondRefused(old) => old,
+        };
+        if text(&old, attr::OUTCOME) != Some(Outcome::Gone.name()) {
+            return Ok(Written::StillToEnd(Outcome::Repeated, None));
         }
-    }
-
-    async fn end_as(&self, row: &Delivery, outcome: Outcome) -> Result<Committed, LedgerError> {
-        Ok(match self.end(row, outcome, None).await? {
-            Fence::Held => Committed::Already(outcome),
-            Fence::Lost => Committed::Lost,
+        if outcome == Outcome::Gone {
+            // Redriven and looked for again, it is what it was. Another delivery of the job repeats it.
+            let again = text(&old, attr::ENDED_BY) == Some(&self.row.key);
+            return Ok(Written::StillToEnd(if again { Outcome::Gone } else { Outcome::Repeated }, None));
+        }
+        if job.outputs.is_empty() {
+            let note = "the job's row says gone; what the API says now has no output to replace that";
+            return Ok(Written::StillToEnd(Outcome::Repeated, Some(note)));
+        }
+        let replacing = ended.value(":replaces", old.get(attr::ENDED_BY).cloned());
+        let replace = &transitions::REPLACE_GONE_JOB;
+        Ok(match self.with("replace gone", &job.name, replace, &replacing).await? {
+            Both::Made => Written::Done,
+            Both::FirstRefused => Written::Lost,
+            Both::SecondRefused(_) => Written::StillToEnd(Outcome::Repeated, None),
         })
     }
 
-    async fn transact(
+    /// Records that the job is still open. A later state of the same job is left as it is.
+    pub async fn record_open(self, job: &OpenJob, watch_until: Millis) -> Result<Written, LedgerError> {
+        let open = open_job(self.row, job, watch_until);
+        Ok(match self.with("record open", &job.name, &transitions::OPEN_JOB, &open).await? {
+            Both::Made => Written::Done,
+            Both::FirstRefused => Written::Lost,
+            Both::SecondRefused(_) => Written::StillToEnd(Outcome::Recorded, None),
+        })
+    }
+
+    /// The delivery's part together with one of the job's.
+    ///
+    /// The token names the kind of commit, the row, its attempt, its holder (which no other row has, also not one
+    /// that is put again under the same key) and the time of the call, which is among the parameters.
+    async fn with(
         &self,
-        row: &Delivery,
-        (transition, delivery): (&Transition, &Binds),
-        (job, end, binds): (&str, &Transition, &Binds),
-    ) -> Result<Option<Refused>, LedgerError> {
-        let key = AttributeValue::S(row.key.clone());
-        let first = update(&self.deliveries, attr::WEBHOOK_ID, key, transition, delivery)?;
-        let second = update(&self.jobs, attr::JOB_ID, AttributeValue::S(job.to_owned()), end, binds)?;
-        let request = self
-            .dynamodb
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().update(first).build())
-            .transact_items(TransactWriteItem::builder().update(second).build())
-            .client_request_token(token(row));
-        match patiently(in_each_others_way, || request.clone().send()).await {
-            Ok(_) => Ok(None),
-            Err(error) => match reasons(&error) {
-                [delivery, _] if refused(delivery) => {
-                    Ok(Some(Refused::Delivery { committed_by_us: is_our_commit(delivery, row) }))
-                }
-                [_, job] if refused(job) => Ok(Some(Refused::Job)),
-                _ => Err(unavailable("commit", &error)),
-            },
-        }
+        kind: &str,
+        job: &str,
+        transition: &Transition,
+        binds: &Binds,
+    ) -> Result<Both, LedgerError> {
+        let row = self.row;
+        let (attempt, now) = (row.attempt.to_string(), self.now.to_string());
+        let holder = row.holder.as_deref().unwrap_or_default();
+        let token = self.store.token(&[&row.key, &attempt, kind, holder, &now]);
+        let delivery = Planned {
+            table: Table::Deliveries,
+            key: &row.key,
+            transition: self.transition,
+            binds: &self.delivery,
+        };
+        let job = Planned { table: Table::Jobs, key: job, transition, binds };
+        self.store.change_both(&token, delivery, job).await
     }
 }
 
-fn update(
-    table: &str,
-    key_name: &str,
-    key: AttributeValue,
-    transition: &Transition,
-    binds: &Binds,
-) -> Result<Update, LedgerError> {
-    let told = transition.expression(binds);
-    Update::builder()
-        .table_name(table)
-        .key(key_name, key)
-        .condition_expression(told.condition)
-        .update_expression(told.update)
-        .set_expression_attribute_names(Some(told.names))
-        .set_expression_attribute_values(Some(told.values))
-        .return_values_on_condition_check_failure(AllOld)
-        .build()
-        .map_err(|error| LedgerError::Unavailable(error.to_string()))
+/// What is written of an ended job. What comes first has the first claim to the room in the row: rules route by
+/// metadata, and outputs can be found in the bucket too.
+fn ended_job(row: &Delivery, outcome: Outcome, job: &EndedJob, now: Millis) -> Binds {
+    let binds = reported_by(row)
+        .text(":webhook_id", &row.key)
+        .number(":now", now)
+        .text(":outcome", outcome.name())
+        .text(":kind", job.kind.name())
+        .number(":event_time", job.event_time.unwrap_or(row.received_at))
+        .value(":text_cut", job.text.as_ref().filter(|text| text.cut).map(|_| AttributeValue::Bool(true)));
+    Values::new(binds)
+        .add_word(attr::STATE, ":state", &job.state)
+        .add(attr::USER_METADATA, ":user_metadata", job.user_metadata.as_ref())
+        .add(attr::ERROR, ":error", job.error.as_ref())
+        .add(attr::SUMMARY, ":summary", job.summary.as_ref())
+        .add(attr::MODEL, ":model", job.model.as_ref())
+        .add(attr::DISPLAY_NAME, ":display_name", job.display_name.as_ref())
+        .add(attr::TEXT, ":text", job.text.as_ref().map(|text| &text.text))
+        .add_list(attr::OUTPUTS, ":outputs", &job.outputs)
+        .add_list(attr::LEFT, ":left", &job.left)
+        .binds()
 }
 
-/// The same request of the same attempt is one request, however often it is sent.
-fn token(row: &Delivery) -> String {
-    let digest = Sha256::digest(format!("{} {}", row.attempt, row.key));
-    hex(&digest).chars().take(36).collect()
+fn open_job(row: &Delivery, job: &OpenJob, watch_until: Millis) -> Binds {
+    let binds = reported_by(row)
+        .number(":event_time", row.event_time.unwrap_or(row.received_at))
+        .number(":watch_until", watch_until)
+        .text(":kind", job.kind.name());
+    Values::new(binds)
+        .add_word(attr::STATE, ":state", &job.state)
+        .add(attr::USER_METADATA, ":user_metadata", job.user_metadata.as_ref())
+        .add_list(attr::CALLS, ":calls", &job.calls)
+        .binds()
 }
 
-fn reasons(error: &SdkError<TransactWriteItemsError>) -> &[CancellationReason] {
-    match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
-            canceled.cancellation_reasons()
-        }
-        _ => &[],
-    }
-}
-
-fn refused(reason: &CancellationReason) -> bool {
-    reason.code() == Some("ConditionalCheckFailed")
-}
-
-/// A repeated commit meets its own work: our attempt, with an outcome.
-fn is_our_commit(reason: &CancellationReason, row: &Delivery) -> bool {
-    reason.item().is_some_and(|old| {
-        number(old, attr::ATTEMPT) == Some(row.attempt)
-            && old.contains_key(attr::OUTCOME)
-            && old.contains_key(attr::JOB_ID)
-    })
-}
-
-fn in_each_others_way(error: &SdkError<TransactWriteItemsError>) -> bool {
-    let reasons = reasons(error);
-    if reasons.is_empty() {
-        return contended(error);
-    }
-    !reasons.iter().any(refused) && reasons.iter().any(|reason| reason.code().is_some_and(is_contention))
-}
-
-fn told_by(row: &Delivery) -> Binds {
-    Binds::default()
-        .number(":schema", SCHEMA)
-        .value(":told_by", Some(AttributeValue::Ss(vec![row.key.clone()])))
-}
-
-fn attribute(value: &impl Serialize) -> Option<AttributeValue> {
-    serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(value).ok()
-}
-
-/// A value from outside, as a row can hold it: whatever is too deep or too long becomes a shortened text.
-fn bounded(value: Option<&impl Serialize>) -> Option<AttributeValue> {
-    let value = serde_json::to_value(value?).ok()?;
-    let text = value.to_string();
-    if text.len() <= LONGEST_VALUE && depth(&value) <= DEEPEST_VALUE {
-        return attribute(&value);
-    }
-    Some(AttributeValue::S(text.chars().take(LONGEST_VALUE).collect()))
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_from_outside_fit_into_a_row() {
-        let flat = serde_json::json!({"job_group": "nightly", "n": 1});
-        assert!(bounded(Some(&flat)).unwrap().is_m());
-        let deep = (0..60).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
-        assert!(bounded(Some(&deep)).unwrap().is_s());
-        let long = Value::String("x".repeat(LONGEST_VALUE * 2));
-        assert_eq!(bounded(Some(&long)).unwrap().as_s().unwrap().len(), LONGEST_VALUE);
-        assert_eq!(bounded(None::<&Value>), None);
-    }
+fn reported_by(row: &Delivery) -> Binds {
+    let deliveries = AttributeValue::Ss(vec![row.key.clone()]);
+    Binds::default().number(":schema", SCHEMA).value(":told_by", Some(deliveries))
 }

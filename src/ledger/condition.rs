@@ -14,6 +14,8 @@ pub enum Condition {
     Exists(&'static str),
     Absent(&'static str),
     Number(&'static str, Order, &'static str),
+    /// The attribute has exactly the bound value, whatever its type. Where no value is bound, it is absent.
+    Same(&'static str, &'static str),
     All(&'static [Condition]),
     Any(&'static [Condition]),
 }
@@ -57,17 +59,23 @@ pub enum Write {
     Set(&'static str, &'static str),
     /// Set where a value is bound, and left alone where none is.
     Maybe(&'static str, &'static str),
+    /// Set where a value is bound, and removed where none is.
+    Replace(&'static str, &'static str),
     Increment(&'static str),
     /// Adds the bound string set to the one that is there.
     Union(&'static str, &'static str),
     Remove(&'static str),
 }
 
-/// A named change of a row and the condition under which it may happen.
+/// A named change of a row.
 #[derive(Debug)]
 pub struct Transition {
     pub name: &'static str,
+    /// What must hold of the row, or DynamoDB refuses the write.
     pub when: Condition,
+    /// What a row shows that has been changed by this very call already. The SDK repeats a write whose answer was
+    /// lost; DynamoDB then refuses the repeat and returns the row, and this tells our own work from another's.
+    pub done: Condition,
     pub writes: &'static [Write],
 }
 
@@ -96,7 +104,7 @@ impl Binds {
         self
     }
 
-    fn get(&self, name: &str) -> Option<&AttributeValue> {
+    pub(super) fn get(&self, name: &str) -> Option<&AttributeValue> {
         self.0.get(name)
     }
 }
@@ -121,6 +129,11 @@ impl Transition {
     /// Whether DynamoDB would let this happen to the row. A row that is not there is an empty one.
     pub fn allows(&self, row: &Item, binds: &Binds) -> bool {
         holds(&self.when, row, binds)
+    }
+
+    /// Whether a row that refused this write shows that an earlier try of the same call has made it.
+    pub fn is_done(&self, row: &Item, binds: &Binds) -> bool {
+        holds(&self.done, row, binds)
     }
 
     /// The row after the transition, which its condition is not asked about.
@@ -161,6 +174,12 @@ impl Expression {
             Condition::Number(attribute, order, bind) => {
                 format!("{} {} {}", self.name(attribute), order.sign(), self.bound(bind, binds))
             }
+            Condition::Same(attribute, bind) if binds.get(bind).is_none() => {
+                format!("attribute_not_exists({})", self.name(attribute))
+            }
+            Condition::Same(attribute, bind) => {
+                format!("{} = {}", self.name(attribute), self.bound(bind, binds))
+            }
             Condition::All(parts) => self.join(parts, " AND ", binds),
             Condition::Any(parts) => self.join(parts, " OR ", binds),
         }
@@ -183,7 +202,12 @@ impl Expression {
                     set.push(format!("{} = :zero", self.name(attribute)));
                 }
                 Write::Maybe(_, bind) if binds.get(bind).is_none() => {}
-                Write::Set(attribute, bind) | Write::Maybe(attribute, bind) => {
+                Write::Replace(attribute, bind) if binds.get(bind).is_none() => {
+                    remove.push(self.name(attribute));
+                }
+                Write::Set(attribute, bind)
+                | Write::Maybe(attribute, bind)
+                | Write::Replace(attribute, bind) => {
                     set.push(format!("{} = {}", self.name(attribute), self.bound(bind, binds)));
                 }
                 Write::Increment(attribute) => {
@@ -213,6 +237,7 @@ fn holds(condition: &Condition, row: &Item, binds: &Binds) -> bool {
                 _ => false,
             }
         }
+        Condition::Same(attribute, bind) => row.get(*attribute) == binds.get(bind),
         Condition::All(parts) => parts.iter().all(|part| holds(part, row, binds)),
         Condition::Any(parts) => parts.iter().any(|part| holds(part, row, binds)),
     }
@@ -226,7 +251,10 @@ fn change(row: &mut Item, write: &Write, binds: &Binds) {
         Write::Zero(attribute) => {
             row.insert((*attribute).to_owned(), AttributeValue::N("0".to_owned()));
         }
-        Write::Set(attribute, bind) | Write::Maybe(attribute, bind) => {
+        Write::Replace(attribute, bind) if binds.get(bind).is_none() => {
+            row.remove(*attribute);
+        }
+        Write::Set(attribute, bind) | Write::Maybe(attribute, bind) | Write::Replace(attribute, bind) => {
             if let Some(value) = binds.get(bind) {
                 row.insert((*attribute).to_owned(), value.clone());
             }

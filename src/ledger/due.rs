@@ -3,55 +3,81 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    Ledger, LedgerError,
+    LedgerError,
     condition::{Item, number, text},
-    patience::{contended, patiently, unavailable},
-    schema::{DUE, SHARDS, attr},
+    patience::{contended, patiently},
+    schema::{DUE, attr},
+    state::TroubleKind,
+    store::{Store, Table},
 };
 use crate::clock::Millis;
 
+/// A due row, as the index shows it: perhaps older than the row itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueRow {
+    pub key: String,
+    pub due_at: Millis,
+    pub received_at: Option<Millis>,
+    /// How many leases of the row ran out without a word of their worker.
+    pub crashes: i64,
+    /// What the row waits out, where it waits.
+    pub trouble: Option<TroubleKind>,
+}
+
 /// A page of due rows, and where the next one begins.
 pub struct DuePage {
-    pub keys: Vec<String>,
-    /// When the oldest row of this page came in.
-    pub oldest: Option<Millis>,
+    pub rows: Vec<DueRow>,
     pub next: Option<Item>,
 }
 
-impl Ledger {
-    pub fn shards() -> impl Iterator<Item = u8> {
-        0..SHARDS
+impl DuePage {
+    /// When the oldest row of this page came in, rows that wait for an absent job not counted: an application that
+    /// deletes its own jobs must not look like a backlog.
+    pub fn oldest(&self) -> Option<Millis> {
+        let rows = self.rows.iter().filter(|row| row.trouble != Some(TroubleKind::NotFound));
+        rows.filter_map(|row| row.received_at).min()
     }
 
-    /// Rows of one shard that are due by then, the longest overdue first. The index is read as it is, stale at
-    /// times: whether a row may be taken is asked of the row itself, when it is leased.
-    pub async fn due(
-        &self,
-        shard: u8,
-        by: Millis,
-        after: Option<Item>,
-        limit: i32,
-    ) -> Result<DuePage, LedgerError> {
-        let query = self
-            .dynamodb
-            .query()
-            .table_name(&self.deliveries)
-            .index_name(DUE.name)
-            .key_condition_expression("#open = :shard AND #due <= :by")
-            .expression_attribute_names("#open", DUE.hash)
-            .expression_attribute_names("#due", DUE.range)
-            .expression_attribute_values(":shard", AttributeValue::S(shard.to_string()))
-            .expression_attribute_values(":by", AttributeValue::N(by.to_string()))
-            .set_exclusive_start_key(after)
-            .limit(limit);
-        let page = patiently(contended, || query.clone().send())
-            .await
-            .map_err(|error| unavailable("list the due deliveries", &error))?;
-        let rows = page.items.unwrap_or_default();
-        Ok(DuePage {
-            keys: rows.iter().filter_map(|row| text(row, attr::WEBHOOK_ID).map(str::to_owned)).collect(),
-            oldest: rows.iter().filter_map(|row| number(row, attr::RECEIVED_AT)).min(),
-            next: page.last_evaluated_key,
-        })
+    /// When the oldest row came in that waits for an absent job.
+    pub fn oldest_not_found(&self) -> Option<Millis> {
+        let rows = self.rows.iter().filter(|row| row.trouble == Some(TroubleKind::NotFound));
+        rows.filter_map(|row| row.received_at).min()
     }
+}
+
+pub(super) async fn page(
+    store: &Store,
+    shard: u8,
+    by: Millis,
+    after: Option<Item>,
+    limit: i32,
+) -> Result<DuePage, LedgerError> {
+    let query = store
+        .client
+        .query()
+        .table_name(store.name(Table::Deliveries))
+        .index_name(DUE.name)
+        .key_condition_expression("#open = :shard AND #due <= :by")
+        .expression_attribute_names("#open", DUE.hash)
+        .expression_attribute_names("#due", DUE.range)
+        .expression_attribute_values(":shard", AttributeValue::S(shard.to_string()))
+        .expression_attribute_values(":by", AttributeValue::N(by.to_string()))
+        .set_exclusive_start_key(after)
+        .limit(limit);
+    let page = patiently(contended, || query.clone().send())
+        .await
+        .map_err(|error| LedgerError::of("list the due deliveries", &error))?;
+    let rows = page.items.unwrap_or_default();
+    Ok(DuePage { rows: rows.iter().filter_map(read).collect(), next: page.last_evaluated_key })
+}
+
+/// Lenient, because whatever is wrong with a row is found when it is leased.
+fn read(row: &Item) -> Option<DueRow> {
+    Some(DueRow {
+        key: text(row, attr::WEBHOOK_ID)?.to_owned(),
+        due_at: number(row, attr::DUE_AT).unwrap_or(0),
+        received_at: number(row, attr::RECEIVED_AT),
+        crashes: number(row, attr::CRASHES).unwrap_or(0),
+        trouble: text(row, attr::TROUBLE).and_then(TroubleKind::of),
+    })
 }

@@ -6,9 +6,9 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    Ledger, LedgerError, NewDelivery,
+    LedgerError, NewDelivery,
     condition::{Binds, Item, text},
-    patience::{contended, patiently, unavailable},
+    patience::{contended, patiently},
     schema::attr,
     transitions,
 };
@@ -43,13 +43,7 @@ impl Put {
     }
 }
 
-impl Ledger {
-    /// Puts what was found rather than delivered.
-    pub async fn enter(&self, delivery: NewDelivery) -> Result<Put, LedgerError> {
-        Inbox::new(self.dynamodb.clone(), &self.deliveries).put(delivery).await
-    }
-}
-
+/// The one thing that the receiver may do with the table.
 pub struct Inbox {
     dynamodb: Client,
     table: String,
@@ -61,6 +55,7 @@ impl Inbox {
     }
 
     pub async fn put(&self, delivery: NewDelivery) -> Result<Put, LedgerError> {
+        let binds = Binds::default().value(":receipt", delivery.receipt().cloned());
         let Some(old) = self.refused_by(delivery.clone()).await? else { return Ok(Put::Stored) };
         let known = text(&old, attr::BODY_SHA256);
         if known.is_some_and(|known| known != delivery.digest) {
@@ -69,8 +64,7 @@ impl Inbox {
             self.refused_by(beside).await?;
             return Ok(Put::OtherBody(key));
         }
-        let ours = text(&old, attr::RECEIPT).is_some_and(|receipt| Some(receipt) == delivery.receipt());
-        Ok(if ours { Put::StoredBefore } else { Put::Duplicate })
+        Ok(if transitions::PUT.is_done(&old, &binds) { Put::StoredBefore } else { Put::Duplicate })
     }
 
     /// Puts, and returns the row that stood in the way (empty if DynamoDB did not show it).
@@ -90,7 +84,7 @@ impl Inbox {
                 Some(ConditionalCheckFailedException(refused)) => {
                     Ok(Some(refused.item().cloned().unwrap_or_default()))
                 }
-                _ => Err(unavailable("store the delivery", &error)),
+                _ => Err(LedgerError::of("store the delivery", &error)),
             },
         }
     }

@@ -1,228 +1,119 @@
-//! Leases: who works on a row, for how long, and what he may write while he does.
+//! Taking a lease: the row is taken, taken over from a worker that died, or ended where nothing else can be done.
 //!
-//! Every lease raises the row's attempt, its fencing token; every later write names that token, so a worker that
-//! lost its lease writes nothing.
-
-use aws_sdk_dynamodb::{
-    Client,
-    operation::update_item::UpdateItemError::ConditionalCheckFailedException,
-    types::{AttributeValue, ReturnValue::AllNew, ReturnValuesOnConditionCheckFailure::AllOld},
-};
+//! `transitions` has the timeline of a lease and the conditions.
 
 use super::{
-    Delivery, GIVE_UP_AFTER, KEEP, LedgerError, MAX_CRASHES, Outcome, STREAM_GRACE,
-    condition::{Binds, Item, Transition, text},
-    delivery::shard_of,
-    patience::{contended, patiently, unavailable},
-    schema::attr,
+    Delivery, LedgerError, MAX_CRASHES,
+    condition::{Binds, Item, Transition, number, text},
+    schema::{SCHEMA, attr},
+    state::DeliveryState,
+    store::{Change, Planned, Store, Table},
     transitions,
 };
-use crate::clock::{Millis, SharedClock, millis};
 
-/// An ordinary row stays within one write unit with a text of this length.
-const LONGEST_ERROR: usize = 200;
+use crate::clock::Millis;
+
+/// An ordinary row stays within one write unit (1 KB) with a text of this many bytes.
+const MAX_ERROR_BYTES: usize = 200;
 
 /// What came of asking for a row.
 #[derive(Debug)]
 pub enum Lease {
     Taken(Delivery),
-    /// Somebody else has it, it is not due, or it has ended.
+    /// Somebody else has it, it is not due, it has ended, or there is none.
     Refused,
     /// Its budget was used up: it has ended as `failed` just now.
     GaveUp(Delivery),
+    /// It cannot be read, for this reason: it has ended as `failed` just now.
+    Unreadable(String),
+    /// Code of this newer schema wrote it. It was left as it is, for newer code.
+    NewerSchema(i64),
 }
 
-/// Whether a write of ours still counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Fence {
-    Held,
-    Lost,
+/// One call for a lease.
+struct Call<'a> {
+    store: &'a Store,
+    key: &'a str,
+    binds: Binds,
 }
 
-#[derive(Clone)]
-pub struct Ledger {
-    pub(super) dynamodb: Client,
-    pub(super) deliveries: String,
-    pub(super) jobs: String,
-    pub(super) clock: SharedClock,
-    /// Whether ends are announced after the commit.
-    pub(super) announces: bool,
+pub(super) async fn take(store: &Store, key: &str, until: Millis, now: Millis) -> Result<Lease, LedgerError> {
+    let binds = Binds::default()
+        .number(":now", now)
+        .number(":lease_until", until)
+        .number(":max_crashes", MAX_CRASHES)
+        .number(":schema", SCHEMA)
+        .number(":zero", 0)
+        .text(":holder", uuid::Uuid::new_v4().simple().to_string());
+    Call { store, key, binds }.take().await
 }
 
-pub(super) enum Change {
-    Made(Item),
-    /// With the row that stood in the way, empty if there was none.
-    Refused(Item),
-}
-
-impl Ledger {
-    pub fn new(
-        dynamodb: Client,
-        deliveries: impl Into<String>,
-        jobs: impl Into<String>,
-        clock: SharedClock,
-        announces: bool,
-    ) -> Self {
-        Self { dynamodb, deliveries: deliveries.into(), jobs: jobs.into(), clock, announces }
-    }
-
-    /// Takes the row, takes it over from a worker that died, or ends it when its budget is used up.
-    pub async fn lease(&self, key: &str, until: Millis) -> Result<Lease, LedgerError> {
-        let holder = uuid::Uuid::new_v4().simple().to_string();
-        let binds = Binds::default()
-            .number(":now", self.clock.now())
-            .number(":lease_until", until)
-            .number(":max_crashes", MAX_CRASHES)
-            .text(":holder", holder.clone());
-        let mut old = match self.update(key, &transitions::LEASE, &binds).await? {
-            Change::Made(row) => return Ok(Lease::Taken(Delivery::read(&row)?)),
+impl Call<'_> {
+    async fn take(&self) -> Result<Lease, LedgerError> {
+        let mut old = match self.make(&transitions::LEASE, &self.binds).await? {
+            Change::Made(row) => return self.taken(&row).await,
             Change::Refused(old) => old,
         };
+        if has_ended(&old) {
+            return Ok(Lease::Refused);
+        }
+        if let Some(newer) = number(&old, attr::SCHEMA).filter(|schema| *schema > SCHEMA) {
+            return Ok(Lease::NewerSchema(newer));
+        }
         for transition in [&transitions::TAKE_OVER, &transitions::GIVE_UP] {
-            if is_ours(&old, &holder) {
-                return Ok(Lease::Taken(Delivery::read(&old)?));
-            }
-            if !transition.allows(&old, &binds) {
+            let row = match Delivery::read(&old) {
+                Ok(row) => row,
+                Err(why) => return self.fail_unreadable(&old, &why).await,
+            };
+            if !transition.allows(&old, &self.binds) {
                 continue;
             }
-            let why = binds.clone().text(":last_error", why_given_up(&Delivery::read(&old)?));
-            match self.update(key, transition, &why).await? {
-                Change::Made(row) if text(&row, attr::STATE) == Some("failed") => {
-                    return Ok(Lease::GaveUp(Delivery::read(&row)?));
-                }
-                Change::Made(row) => return Ok(Lease::Taken(Delivery::read(&row)?)),
-                Change::Refused(now) => old = now,
+            let binds = self.binds.clone().text(":last_error", why_given_up(&row));
+            match self.make(transition, &binds).await? {
+                Change::Made(row) if has_ended(&row) => return Ok(given_up(&row)),
+                Change::Made(row) => return self.taken(&row).await,
+                Change::Refused(row) if has_ended(&row) => return Ok(Lease::Refused),
+                Change::Refused(row) => old = row,
             }
-        }
-        if is_ours(&old, &holder) {
-            return Ok(Lease::Taken(Delivery::read(&old)?));
         }
         Ok(Lease::Refused)
     }
 
-    /// Lengthens the lease, for work that takes long.
-    pub async fn extend(&self, row: &Delivery, until: Millis) -> Result<Fence, LedgerError> {
-        self.write(row, &transitions::EXTEND, &mine(row).number(":lease_until", until)).await
+    async fn taken(&self, row: &Item) -> Result<Lease, LedgerError> {
+        match Delivery::read(row) {
+            Ok(row) => Ok(Lease::Taken(row)),
+            Err(why) => self.fail_unreadable(row, &why).await,
+        }
     }
 
-    /// Puts the row off. A sweep finds it again when it is due.
-    pub async fn wait(&self, row: &Delivery, due_at: Millis, why: &str) -> Result<Fence, LedgerError> {
-        let binds = mine(row).number(":due_at", due_at).text(":last_error", words(why));
-        self.write(row, &transitions::WAIT, &binds).await
-    }
-
-    pub async fn fail(&self, row: &Delivery, why: &str) -> Result<Fence, LedgerError> {
-        let binds = mine(row).text(":last_error", words(why));
-        self.write(row, &transitions::FAIL, &binds).await
-    }
-
-    /// Ends a row for which nothing was committed.
-    pub async fn end(
-        &self,
-        row: &Delivery,
-        outcome: Outcome,
-        note: Option<&str>,
-    ) -> Result<Fence, LedgerError> {
-        self.write(row, &transitions::END, &self.ending(row, outcome, note)).await
-    }
-
-    /// Ends a row whose commit has been announced.
-    pub async fn finish(&self, row: &Delivery) -> Result<Fence, LedgerError> {
-        let binds = mine(row).number(":expires_at", self.expires_at());
-        self.write(row, &transitions::FINISH, &binds).await
-    }
-
-    /// Lets a failed or merely recorded row run again. `Lost` where it is neither.
-    pub async fn redrive(&self, key: &str) -> Result<Fence, LedgerError> {
-        let now = self.clock.now();
+    /// Ends the row as long as it is the one that was read.
+    async fn fail_unreadable(&self, row: &Item, why: &str) -> Result<Lease, LedgerError> {
+        let why = format!("the row cannot be read: {why}");
         let binds = Binds::default()
-            .number(":give_up_at", now + millis(GIVE_UP_AFTER))
-            .number(":due_at", now + millis(STREAM_GRACE))
-            .text(":open", shard_of(key));
-        for transition in [&transitions::REDRIVE_FAILED, &transitions::REDRIVE_RECORDED] {
-            if let Change::Made(_) = self.update(key, transition, &binds).await? {
-                return Ok(Fence::Held);
-            }
-        }
-        Ok(Fence::Lost)
-    }
-
-    /// Only for a process that has the tables to itself: a lease it finds has nobody behind it.
-    pub async fn void_lease(&self, key: &str) -> Result<Fence, LedgerError> {
-        match self.update(key, &transitions::VOID_LEASE, &Binds::default()).await? {
-            Change::Made(_) => Ok(Fence::Held),
-            Change::Refused(_) => Ok(Fence::Lost),
+            .value(":read_state", row.get(attr::STATE).cloned())
+            .value(":read_attempt", row.get(attr::ATTEMPT).cloned())
+            .value(":read_lease_until", row.get(attr::LEASE_UNTIL).cloned())
+            .value(":holder", self.binds.get(":holder").cloned())
+            .text(":last_error", one_line(&why));
+        match self.make(&transitions::FAIL_UNREADABLE, &binds).await? {
+            Change::Made(_) => Ok(Lease::Unreadable(why)),
+            Change::Refused(_) => Ok(Lease::Refused),
         }
     }
 
-    pub(super) fn ending(&self, row: &Delivery, outcome: Outcome, note: Option<&str>) -> Binds {
-        mine(row)
-            .text(":outcome", outcome.name())
-            .number(":expires_at", self.expires_at())
-            .value(":last_error", note.map(|note| AttributeValue::S(words(note))))
-    }
-
-    /// TTL is in seconds, everything else here in milliseconds.
-    fn expires_at(&self) -> i64 {
-        (self.clock.now() + millis(KEEP)) / 1000
-    }
-
-    async fn write(
-        &self,
-        row: &Delivery,
-        transition: &Transition,
-        binds: &Binds,
-    ) -> Result<Fence, LedgerError> {
-        Ok(match self.update(&row.key, transition, binds).await? {
-            Change::Made(_) => Fence::Held,
-            Change::Refused(_) => Fence::Lost,
-        })
-    }
-
-    async fn update(&self, key: &str, transition: &Transition, binds: &Binds) -> Result<Change, LedgerError> {
-        self.change(&self.deliveries, (attr::WEBHOOK_ID, key), transition, binds).await
-    }
-
-    pub(super) async fn change(
-        &self,
-        table: &str,
-        (name, key): (&str, &str),
-        transition: &Transition,
-        binds: &Binds,
-    ) -> Result<Change, LedgerError> {
-        let told = transition.expression(binds);
-        let update = self
-            .dynamodb
-            .update_item()
-            .table_name(table)
-            .key(name, AttributeValue::S(key.to_owned()))
-            .condition_expression(told.condition)
-            .update_expression(told.update)
-            .set_expression_attribute_names(Some(told.names))
-            .set_expression_attribute_values(Some(told.values).filter(|values| !values.is_empty()))
-            .return_values(AllNew)
-            .return_values_on_condition_check_failure(AllOld);
-        match patiently(contended, || update.clone().send()).await {
-            Ok(done) => Ok(Change::Made(done.attributes.unwrap_or_default())),
-            Err(error) => match error.as_service_error() {
-                Some(ConditionalCheckFailedException(refused)) => {
-                    Ok(Change::Refused(refused.item().cloned().unwrap_or_default()))
-                }
-                _ => Err(unavailable(transition.name, &error)),
-            },
-        }
+    async fn make(&self, transition: &Transition, binds: &Binds) -> Result<Change, LedgerError> {
+        self.store.change(Planned { table: Table::Deliveries, key: self.key, transition, binds }).await
     }
 }
 
-/// The fence of every write under a lease.
-pub(super) fn mine(row: &Delivery) -> Binds {
-    Binds::default().number(":mine", row.attempt)
+/// A row that has ended, or that is not there.
+fn has_ended(row: &Item) -> bool {
+    let state = text(row, attr::STATE).and_then(DeliveryState::of);
+    row.is_empty() || matches!(state, Some(DeliveryState::Done | DeliveryState::Failed))
 }
 
-/// The SDK repeats a write whose answer was lost: then the row that refused us shows our own nonce.
-fn is_ours(row: &Item, holder: &str) -> bool {
-    text(row, attr::STATE) == Some("archiving") && text(row, attr::HOLDER) == Some(holder)
+fn given_up(row: &Item) -> Lease {
+    Delivery::read(row).map_or_else(Lease::Unreadable, Lease::GaveUp)
 }
 
 fn why_given_up(row: &Delivery) -> String {
@@ -231,18 +122,16 @@ fn why_given_up(row: &Delivery) -> String {
     } else {
         "given up: not done within its time".to_owned()
     };
-    words(&match &row.last_error {
+    one_line(&match &row.last_error {
         Some(last) => format!("{why}; last: {last}"),
         None => why,
     })
 }
 
-/// An error as a row keeps it.
-pub(super) fn words(text: &str) -> String {
+/// An error as a row keeps it: one line, cut at a whole character.
+pub(super) fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let end = line.char_indices().map(|(at, char)| at + char.len_utf8());
-    let end = end.take_while(|end| *end <= LONGEST_ERROR).last().unwrap_or(0);
-    line.get(..end).unwrap_or_default().to_owned()
+    line.get(..line.floor_char_boundary(MAX_ERROR_BYTES)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -251,8 +140,8 @@ mod tests {
 
     #[test]
     fn errors_are_kept_short_and_whole_characters() {
-        assert_eq!(words("a\n  b"), "a b");
-        assert_eq!(words(&"é".repeat(300)), "é".repeat(100));
-        assert_eq!(words(""), "");
+        assert_eq!(one_line("a\n  b"), "a b");
+        assert_eq!(one_line(&"é".repeat(300)), "é".repeat(100));
+        assert_eq!(one_line(""), "");
     }
 }

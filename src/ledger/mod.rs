@@ -1,27 +1,69 @@
-//! The two tables. Every row is written here and nowhere else.
+//! The two tables, Deliveries and Jobs. Every row is written here and nowhere else.
 //!
-//! What may happen to a row is data (`transitions`), from which both DynamoDB's expressions and a pure function
-//! of a row are made (`condition`). The receiver is handed an [`Inbox`], which can only put; the archiver a
-//! [`Ledger`], whose every write carries the fencing token of a lease.
+//! # The way of a row
+//!
+//! ```text
+//!            put                lease                       commit, then announced and finished
+//! receiver ───────▶ received ─────────▶ archiving ───────────────────────────────────────────▶ done
+//!                      ▲                 │  ▲   │                                   archived, ended, gone
+//!                      │            wait │  │   │ end                               recorded, repeated, foreign
+//!                      │                 ▼  │ lease, when due                             │
+//!                      │              waiting   └────────────────────────────────────────▶┤
+//!                      │                    fail, give up, fail unreadable                │
+//!                      │ redrive    (from any state that is not done) ──▶ failed          │
+//!                      └──────────────────────────────────────────────────┴───────────────┘
+//!                                 failed rows, and done ones that hold no output: recorded, gone, foreign
+//! ```
+//!
+//! The table is the queue: a row that has not ended has `open` and `due_at`, so it is in the index `due`, and a sweep
+//! finds it whether or not the stream brought it.
+//!
+//! # Where to look
+//!
+//! - `operations`: [`Ledger`], everything the archiver can do. `inbox`: [`Inbox`], the one thing the receiver can do.
+//! - `transitions`: each change of a row with its condition, as data, under the timeline of a lease. `condition` turns
+//!   the data into DynamoDB's expressions and into pure functions of a row.
+//! - `lease` and `commit`: the two operations that take more than one write.
+//! - `store`: the calls to DynamoDB. `patience`: calls that are repeated. `error`: classes of errors.
+//! - `delivery`, `new_delivery`, `state`, `values`, `schema`: what stands in a row.
+//! - `admin`: what only the `gemhook` command does.
+//!
+//! # What holds
+//!
+//! - A worker that lost its lease writes nothing that counts: each of its writes names its fencing token.
+//! - A job's output is committed once. Open never overwrites ended, and nothing overwrites an end that has an output.
+//!   Only a `gone` end can be replaced.
+//! - A write whose answer was lost recognises itself when it is repeated, and reports what the first try would have.
+//! - A row ends, whatever happens to its workers and whatever stands in it. Only a row of newer code is left alone.
 
+mod admin;
 mod commit;
 pub mod condition;
 mod delivery;
 mod due;
-mod erase;
+mod error;
 mod inbox;
 mod lease;
+mod new_delivery;
+mod operations;
 mod patience;
-mod read;
 pub mod schema;
+mod state;
+mod store;
 pub mod transitions;
+mod values;
 mod watch;
 
 pub use commit::Committed;
-pub use delivery::{Delivery, NewDelivery, Outcome};
-pub use due::DuePage;
+pub use delivery::Delivery;
+pub use due::{DuePage, DueRow};
+pub use error::LedgerError;
 pub use inbox::{Inbox, Put};
-pub use lease::{Fence, Lease, Ledger};
+pub use lease::Lease;
+pub use new_delivery::NewDelivery;
+pub use operations::{Fence, Ledger, Wait};
+pub use state::{DeliveryState, Outcome, TroubleKind};
+pub use values::{shortened, to_json};
 pub use watch::Watched;
 
 use std::time::Duration;
@@ -40,12 +82,3 @@ pub const KEEP: Duration = Duration::from_secs(30 * 86_400);
 
 /// When a sweep looks at a row that the stream should have brought.
 pub const STREAM_GRACE: Duration = Duration::from_secs(120);
-
-/// Why the tables could not be asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LedgerError {
-    #[error("DynamoDB {0}")]
-    Unavailable(String),
-    #[error("row {0} is not one of ours: {1}")]
-    Unreadable(String, &'static str),
-}

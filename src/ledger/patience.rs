@@ -1,10 +1,8 @@
 //! Two writes that meet on one row: DynamoDB refuses one with `TransactionConflict`, which the SDK hands to us.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-
-use super::LedgerError;
 
 const TRIES: u32 = 6;
 
@@ -23,6 +21,7 @@ pub(super) fn is_contention(code: &str) -> bool {
             | "ThrottlingException"
             | "ProvisionedThroughputExceeded"
             | "ProvisionedThroughputExceededException"
+            | "RequestLimitExceeded"
     )
 }
 
@@ -32,11 +31,14 @@ pub(super) async fn patiently<T, E, F>(
     mut call: impl FnMut() -> F,
 ) -> Result<T, E>
 where
-    F: Future<Output = Result<T, E>>,
+    F: Future<Output = Result<T, E>> + Send,
 {
     let mut attempt = 0;
     loop {
-        match call().await {
+        // On the heap and without its type: the SDK's futures are large, and nested in those of their callers they are
+        // too deep for the compiler ("queries overflow the depth limit").
+        let call: Pin<Box<dyn Future<Output = Result<T, E>> + Send + '_>> = Box::pin(call());
+        match call.await {
             Err(error) if contended(&error) && attempt < TRIES => {
                 let ceiling = 20_u64 << attempt;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(ceiling / 2..=ceiling))).await;
@@ -45,13 +47,6 @@ where
             answer => return answer,
         }
     }
-}
-
-pub(super) fn unavailable<E>(doing: &str, error: &SdkError<E>) -> LedgerError
-where
-    E: std::error::Error + 'static,
-{
-    LedgerError::Unavailable(format!("did not {doing}: {}", crate::aws::explain(error)))
 }
 
 #[cfg(test)]

@@ -28,6 +28,11 @@ pub mod attr {
     pub const OPEN: &str = "open";
     pub const DUE_AT: &str = "due_at";
     pub const LAST_ERROR: &str = "last_error";
+    /// The class of the present trouble, and since when it has been this class (epoch milliseconds).
+    pub const TROUBLE: &str = "trouble";
+    pub const TROUBLE_SINCE: &str = "trouble_since";
+    /// How far a transfer has come that outlasts an invocation. The ledger does not read it.
+    pub const CHECKPOINT: &str = "checkpoint";
     /// Of the delivery, redacted. Only while first deliveries are recorded.
     pub const HEADERS: &str = "headers";
     pub const SCHEMA: &str = "schema";
@@ -55,6 +60,10 @@ pub mod attr {
     /// The calls that an open interaction waits for.
     pub const CALLS: &str = "calls";
     pub const ERROR: &str = "error";
+    /// The delivery whose `gone` end this end has replaced.
+    pub const REPLACES: &str = "replaces";
+    /// The attributes of the row that do not hold all of their value, a string set.
+    pub const SHORTENED: &str = "shortened";
 }
 
 /// Open rows are spread over this many values of `open`: one index partition takes 1,000 writes a second.
@@ -79,9 +88,14 @@ pub struct Index {
 pub const DELIVERIES: Table =
     Table { key: attr::WEBHOOK_ID, index: Some(DUE), ttl: Some(attr::EXPIRES_AT), stream: true };
 
-/// The rows that have not ended, by when a sweep looks at them next.
-pub const DUE: Index =
-    Index { name: "due", hash: attr::OPEN, range: attr::DUE_AT, includes: &[attr::RECEIVED_AT] };
+/// The rows that have not ended, by when a sweep looks at them next. It includes what a sweep decides by before it
+/// takes a lease: which rows wait for an absent job, and which have cost a worker.
+pub const DUE: Index = Index {
+    name: "due",
+    hash: attr::OPEN,
+    range: attr::DUE_AT,
+    includes: &[attr::RECEIVED_AT, attr::TROUBLE, attr::CRASHES],
+};
 
 /// The jobs that are followed. Its hash is the table's own key: a row is in it as soon as it has `watch_until`, so an
 /// application sets that one attribute and nothing else, and a scan of it costs what the followed jobs cost.

@@ -1,14 +1,29 @@
 //! Every way in which a row may change. Nothing else in the product writes to the tables.
 //!
-//! The condition is always evaluated on the base row, and every take-over has the time in it: what an index or
-//! a stream says of a row may be old.
+//! ```text
+//!            lease                     now > lease_until            now > lease_until, 5 crashes
+//! received ────────▶ archiving ──────────── take over ──▶ archiving ──────────── give up ──▶ failed
+//!                    attempt 1, holder a    crashes +1    attempt 2, holder b
+//!                    │                                    │
+//!                    ├─ extend: lease_until later         ├─ every write of attempt 1 is refused from here on,
+//!                    ├─ wait: waiting until due_at        │  because `MINE` compares the row's attempt with
+//!                    ├─ commit, end, finish: done         │  the one that the writer's own lease got
+//!                    └─ fail: failed                      └─ extend, wait, commit, end, finish, fail
+//! ```
+//!
+//! - DynamoDB evaluates a condition on the base row, at the moment of the write. An index or a stream may show an
+//!   old row, so each condition repeats the times that a sweep has read from the index.
+//!   (AWS: "Global secondary indexes support eventual consistency only".)
+//! - `attempt` is the fencing token. Each lease adds 1 in the same write, nothing lowers it, so no two leases of a
+//!   row share one. See Kleppmann, "How to do distributed locking", 2016.
+//! - `holder` is a nonce of the lease call. It tells a repeat of our own call from a call of somebody else.
 
 use super::{
     condition::{
-        Condition::{self, Absent, All, Any, Exists, Is, Number},
+        Condition::{self, Absent, All, Any, Exists, Is, Number, Same},
         Order::{Above, AtLeast, AtMost, Below, Equal},
         Transition,
-        Write::{self, Increment, Maybe, Remove, Set, Union, Word, Zero},
+        Write::{Increment, Maybe, Remove, Replace, Set, Union, Word, Zero},
     },
     schema::attr::*,
 };
@@ -17,22 +32,37 @@ use super::{
 pub const TAKEABLE: Condition =
     Any(&[Is(STATE, "received"), All(&[Is(STATE, "waiting"), Number(DUE_AT, AtMost, ":now")])]);
 
-/// Somebody took the row and did not come back.
+/// The lease has run out: its worker died, or could not write.
 pub const STALE: Condition = All(&[Is(STATE, "archiving"), Number(LEASE_UNTIL, Below, ":now")]);
 
-/// We hold the row: the fencing token is the one that our lease got.
+/// We hold the row: its fencing token is the one that our lease got.
 pub const MINE: Condition = All(&[Is(STATE, "archiving"), Number(ATTEMPT, Equal, ":mine")]);
+
+/// A row that this code can work. Rows of a newer schema are left for newer code. The attempt must be a number, or
+/// DynamoDB could not add to it and would answer with `ValidationException` instead of a refusal.
+const READABLE: Condition = All(&[Number(SCHEMA, AtMost, ":schema"), Number(ATTEMPT, AtLeast, ":zero")]);
 
 const IN_TIME: Condition = Number(GIVE_UP_AT, Above, ":now");
 const TOO_LATE: Condition = Number(GIVE_UP_AT, AtMost, ":now");
 const MINE_UNCOMMITTED: Condition = All(&[MINE, Absent(OUTCOME)]);
 
+/// For `done`: the last lease of the row is the one under which this call writes.
+const OUR_LEASE: Condition = All(&[Number(ATTEMPT, Equal, ":mine"), Same(HOLDER, ":holder")]);
+/// For `done`: this call took the lease.
+const LEASED_BY_US: Condition = All(&[Is(STATE, "archiving"), Same(HOLDER, ":holder")]);
+/// For `done`: this call ended the row. It left its own nonce.
+const FAILED_BY_US: Condition = All(&[Is(STATE, "failed"), Same(HOLDER, ":holder")]);
+/// For `done`: never, because the repeat of such a write is not refused and comes to the same.
+const REPEATABLE: Condition = Any(&[]);
+
 /// A delivery nobody has seen. The row is the whole item, so there is nothing to change.
-pub const PUT: Transition = Transition { name: "put", when: Absent(WEBHOOK_ID), writes: &[] };
+pub const PUT: Transition =
+    Transition { name: "put", when: Absent(WEBHOOK_ID), done: Same(RECEIPT, ":receipt"), writes: &[] };
 
 pub const LEASE: Transition = Transition {
     name: "lease",
-    when: All(&[TAKEABLE, IN_TIME]),
+    when: All(&[TAKEABLE, IN_TIME, READABLE]),
+    done: LEASED_BY_US,
     writes: &[
         Word(STATE, "archiving"),
         Set(LEASE_UNTIL, ":lease_until"),
@@ -43,7 +73,8 @@ pub const LEASE: Transition = Transition {
 
 pub const TAKE_OVER: Transition = Transition {
     name: "take over",
-    when: All(&[STALE, Number(CRASHES, Below, ":max_crashes"), IN_TIME]),
+    when: All(&[STALE, Number(CRASHES, Below, ":max_crashes"), IN_TIME, READABLE]),
+    done: LEASED_BY_US,
     writes: &[
         Word(STATE, "archiving"),
         Set(LEASE_UNTIL, ":lease_until"),
@@ -53,44 +84,99 @@ pub const TAKE_OVER: Transition = Transition {
     ],
 };
 
-const END_IN_FAILURE: &[Write] = &[
-    Word(STATE, "failed"),
-    Set(LAST_ERROR, ":last_error"),
-    Remove(OPEN),
-    Remove(DUE_AT),
-    Remove(LEASE_UNTIL),
-];
-
+/// The budget of a row is used up. It is checked by whoever wants a lease, so that a row that kills its workers
+/// ends too.
 pub const GIVE_UP: Transition = Transition {
     name: "give up",
-    when: Any(&[
-        All(&[TAKEABLE, TOO_LATE]),
-        All(&[STALE, Any(&[Number(CRASHES, AtLeast, ":max_crashes"), TOO_LATE])]),
+    when: All(&[
+        Any(&[
+            All(&[TAKEABLE, TOO_LATE]),
+            All(&[STALE, Any(&[Number(CRASHES, AtLeast, ":max_crashes"), TOO_LATE])]),
+        ]),
+        READABLE,
     ]),
-    writes: END_IN_FAILURE,
+    done: FAILED_BY_US,
+    writes: &[
+        Word(STATE, "failed"),
+        Set(LAST_ERROR, ":last_error"),
+        Set(HOLDER, ":holder"),
+        Remove(OPEN),
+        Remove(DUE_AT),
+        Remove(LEASE_UNTIL),
+        Remove(CHECKPOINT),
+    ],
+};
+
+/// A row with a missing or mistyped attribute ends by its key alone, as long as it is the row that was read.
+pub const FAIL_UNREADABLE: Transition = Transition {
+    name: "fail unreadable",
+    when: All(&[
+        Exists(WEBHOOK_ID),
+        Same(STATE, ":read_state"),
+        Same(ATTEMPT, ":read_attempt"),
+        Same(LEASE_UNTIL, ":read_lease_until"),
+    ]),
+    done: FAILED_BY_US,
+    writes: &[
+        Word(STATE, "failed"),
+        Set(LAST_ERROR, ":last_error"),
+        Set(HOLDER, ":holder"),
+        Remove(OPEN),
+        Remove(DUE_AT),
+        Remove(LEASE_UNTIL),
+        Remove(CHECKPOINT),
+    ],
 };
 
 pub const EXTEND: Transition =
-    Transition { name: "extend", when: MINE, writes: &[Set(LEASE_UNTIL, ":lease_until")] };
+    Transition { name: "extend", when: MINE, done: REPEATABLE, writes: &[Set(LEASE_UNTIL, ":lease_until")] };
 
 pub const WAIT: Transition = Transition {
     name: "wait",
     when: MINE,
-    writes: &[Word(STATE, "waiting"), Set(DUE_AT, ":due_at"), Set(LAST_ERROR, ":last_error")],
+    done: All(&[Is(STATE, "waiting"), OUR_LEASE]),
+    writes: &[
+        Word(STATE, "waiting"),
+        Set(DUE_AT, ":due_at"),
+        Set(LAST_ERROR, ":last_error"),
+        Set(TROUBLE, ":trouble"),
+        Set(TROUBLE_SINCE, ":trouble_since"),
+        Replace(CHECKPOINT, ":checkpoint"),
+    ],
 };
 
-pub const FAIL: Transition = Transition { name: "fail", when: MINE, writes: END_IN_FAILURE };
+/// The class of the trouble stays with the row, for the person who looks at it.
+pub const FAIL: Transition = Transition {
+    name: "fail",
+    when: MINE,
+    done: All(&[Is(STATE, "failed"), OUR_LEASE]),
+    writes: &[
+        Word(STATE, "failed"),
+        Set(LAST_ERROR, ":last_error"),
+        Remove(OPEN),
+        Remove(DUE_AT),
+        Remove(LEASE_UNTIL),
+        Remove(CHECKPOINT),
+    ],
+};
+
+/// For `done`: our lease has committed this very end of this very job.
+const COMMITTED_BY_US: Condition = All(&[OUR_LEASE, Same(OUTCOME, ":outcome"), Same(JOB_ID, ":job_id")]);
 
 /// The job's end is announced afterwards: the row stays ours, with its budget afresh.
 pub const COMMIT_TO_ANNOUNCE: Transition = Transition {
-    name: "commit",
+    name: "commit to announce",
     when: MINE_UNCOMMITTED,
+    done: COMMITTED_BY_US,
     writes: &[
         Set(OUTCOME, ":outcome"),
         Set(JOB_ID, ":job_id"),
         Zero(CRASHES),
         Set(GIVE_UP_AT, ":give_up_at"),
         Maybe(LAST_ERROR, ":last_error"),
+        Remove(TROUBLE),
+        Remove(TROUBLE_SINCE),
+        Remove(CHECKPOINT),
     ],
 };
 
@@ -98,6 +184,7 @@ pub const COMMIT_TO_ANNOUNCE: Transition = Transition {
 pub const COMMIT: Transition = Transition {
     name: "commit",
     when: MINE_UNCOMMITTED,
+    done: COMMITTED_BY_US,
     writes: &[
         Set(OUTCOME, ":outcome"),
         Set(JOB_ID, ":job_id"),
@@ -107,51 +194,75 @@ pub const COMMIT: Transition = Transition {
         Remove(OPEN),
         Remove(DUE_AT),
         Remove(LEASE_UNTIL),
+        Remove(TROUBLE),
+        Remove(TROUBLE_SINCE),
+        Remove(CHECKPOINT),
     ],
 };
 
-/// An end for which nothing was committed: `recorded`, `repeated` or `foreign`.
+/// An end for which nothing was committed: `recorded`, `repeated` or `foreign`, or `gone` once more.
 pub const END: Transition = Transition {
     name: "end",
     when: MINE_UNCOMMITTED,
+    done: All(&[Is(STATE, "done"), OUR_LEASE, Same(OUTCOME, ":outcome")]),
     writes: &[
         Word(STATE, "done"),
         Set(OUTCOME, ":outcome"),
         Set(EXPIRES_AT, ":expires_at"),
+        Maybe(JOB_ID, ":job_id"),
         Maybe(LAST_ERROR, ":last_error"),
         Remove(OPEN),
         Remove(DUE_AT),
         Remove(LEASE_UNTIL),
+        Remove(TROUBLE),
+        Remove(TROUBLE_SINCE),
+        Remove(CHECKPOINT),
     ],
 };
 
 pub const FINISH: Transition = Transition {
     name: "finish",
     when: All(&[MINE, Exists(OUTCOME)]),
+    done: All(&[Is(STATE, "done"), OUR_LEASE]),
     writes: &[
         Word(STATE, "done"),
         Set(EXPIRES_AT, ":expires_at"),
         Remove(OPEN),
         Remove(DUE_AT),
         Remove(LEASE_UNTIL),
+        Remove(TROUBLE),
+        Remove(TROUBLE_SINCE),
+        Remove(CHECKPOINT),
     ],
 };
 
+/// For `done`: the row is open, and its budget is the one that this call gave it. A worker may have leased it since.
+const REDRIVEN_BY_US: Condition = All(&[Exists(OPEN), Same(GIVE_UP_AT, ":give_up_at")]);
+
+/// The outcome stays: where only the announcement failed, a redrive announces what was committed.
 pub const REDRIVE_FAILED: Transition = Transition {
-    name: "redrive",
+    name: "redrive failed",
     when: Is(STATE, "failed"),
+    done: REDRIVEN_BY_US,
     writes: &[
         Word(STATE, "received"),
         Zero(CRASHES),
         Set(GIVE_UP_AT, ":give_up_at"),
         Set(OPEN, ":open"),
         Set(DUE_AT, ":due_at"),
+        Remove(TROUBLE),
+        Remove(TROUBLE_SINCE),
     ],
 };
 
-pub const REDRIVE_RECORDED: Transition = Transition {
-    name: "redrive",
-    when: All(&[Is(STATE, "done"), Is(OUTCOME, "recorded")]),
+/// Ends that hold no output: the row forgets how it ended and runs again.
+pub const REDRIVE_DONE: Transition = Transition {
+    name: "redrive done",
+    when: All(&[
+        Is(STATE, "done"),
+        Any(&[Is(OUTCOME, "recorded"), Is(OUTCOME, "gone"), Is(OUTCOME, "foreign")]),
+    ]),
+    done: REDRIVEN_BY_US,
     writes: &[
         Word(STATE, "received"),
         Zero(CRASHES),
@@ -159,21 +270,28 @@ pub const REDRIVE_RECORDED: Transition = Transition {
         Set(OPEN, ":open"),
         Set(DUE_AT, ":due_at"),
         Remove(OUTCOME),
+        Remove(JOB_ID),
         Remove(EXPIRES_AT),
     ],
 };
 
 /// Only where one process has the data to itself: a lease that is found when it starts has no holder.
-pub const VOID_LEASE: Transition =
-    Transition { name: "void lease", when: Is(STATE, "archiving"), writes: &[Zero(LEASE_UNTIL)] };
+pub const VOID_LEASE: Transition = Transition {
+    name: "void lease",
+    when: Is(STATE, "archiving"),
+    done: REPEATABLE,
+    writes: &[Zero(LEASE_UNTIL)],
+};
 
 /// Jobs: an end is written once and absorbs everything that comes later.
 pub const END_JOB: Transition = Transition {
     name: "end job",
     when: Absent(ENDED_BY),
+    done: REPEATABLE,
     writes: &[
         Set(ENDED_BY, ":webhook_id"),
         Set(ENDED_AT, ":now"),
+        Set(OUTCOME, ":outcome"),
         Set(KIND, ":kind"),
         Set(STATE, ":state"),
         Set(SCHEMA, ":schema"),
@@ -188,6 +306,7 @@ pub const END_JOB: Transition = Transition {
         Maybe(TEXT, ":text"),
         Maybe(TEXT_CUT, ":text_cut"),
         Maybe(ERROR, ":error"),
+        Replace(SHORTENED, ":shortened"),
         Remove(CALLS),
         Remove(WATCH_UNTIL),
         Remove(LOOKS),
@@ -195,10 +314,40 @@ pub const END_JOB: Transition = Transition {
     ],
 };
 
+/// Jobs: an end with an output replaces a `gone` end. Afterwards the outcome is another one, so it happens once.
+/// Nothing of the `gone` end stays.
+pub const REPLACE_GONE_JOB: Transition = Transition {
+    name: "replace gone job",
+    when: All(&[Same(ENDED_BY, ":replaces"), Is(OUTCOME, "gone")]),
+    done: REPEATABLE,
+    writes: &[
+        Set(ENDED_BY, ":webhook_id"),
+        Set(ENDED_AT, ":now"),
+        Set(OUTCOME, ":outcome"),
+        Set(REPLACES, ":replaces"),
+        Set(KIND, ":kind"),
+        Set(STATE, ":state"),
+        Set(SCHEMA, ":schema"),
+        Union(DELIVERIES, ":told_by"),
+        Replace(EVENT_TIME, ":event_time"),
+        Replace(USER_METADATA, ":user_metadata"),
+        Replace(MODEL, ":model"),
+        Replace(DISPLAY_NAME, ":display_name"),
+        Replace(OUTPUTS, ":outputs"),
+        Replace(LEFT, ":left"),
+        Replace(SUMMARY, ":summary"),
+        Replace(TEXT, ":text"),
+        Replace(TEXT_CUT, ":text_cut"),
+        Replace(ERROR, ":error"),
+        Replace(SHORTENED, ":shortened"),
+    ],
+};
+
 /// Jobs: news of an open job, never over an end and never over later news.
 pub const OPEN_JOB: Transition = Transition {
     name: "open job",
     when: All(&[Absent(ENDED_BY), Any(&[Absent(EVENT_TIME), Number(EVENT_TIME, Below, ":event_time")])]),
+    done: REPEATABLE,
     writes: &[
         Set(EVENT_TIME, ":event_time"),
         Set(KIND, ":kind"),
@@ -208,31 +357,39 @@ pub const OPEN_JOB: Transition = Transition {
         Union(DELIVERIES, ":told_by"),
         Maybe(USER_METADATA, ":user_metadata"),
         Maybe(CALLS, ":calls"),
+        Replace(SHORTENED, ":shortened"),
     ],
 };
 
 /// Jobs: an update and never a put, which would erase an end.
-pub const WATCH_JOB: Transition =
-    Transition { name: "watch job", when: Absent(ENDED_BY), writes: &[Set(WATCH_UNTIL, ":watch_until")] };
+pub const WATCH_JOB: Transition = Transition {
+    name: "watch job",
+    when: Absent(ENDED_BY),
+    done: REPEATABLE,
+    writes: &[Set(WATCH_UNTIL, ":watch_until")],
+};
 
 const WATCHED_AND_OPEN: Condition = All(&[Absent(ENDED_BY), Exists(WATCH_UNTIL)]);
 
+/// Jobs: the count of looks is set and not added to, so that a repeated write does not count twice.
 pub const LOOK_AT_JOB: Transition = Transition {
     name: "look at job",
     when: WATCHED_AND_OPEN,
-    writes: &[Set(LOOK_AT, ":look_at"), Increment(LOOKS)],
+    done: REPEATABLE,
+    writes: &[Set(LOOK_AT, ":look_at"), Set(LOOKS, ":looks")],
 };
 
 pub const UNWATCH_JOB: Transition = Transition {
     name: "unwatch job",
     when: WATCHED_AND_OPEN,
+    done: All(&[Absent(ENDED_BY), Absent(WATCH_UNTIL)]),
     writes: &[Remove(WATCH_UNTIL), Remove(LOOKS), Remove(LOOK_AT)],
 };
 
 /// Jobs: a person erases what is known of a job, but not that it has ended. The row is a new item.
 pub const ERASE_ENDED_JOB: Transition =
-    Transition { name: "erase ended job", when: Exists(ENDED_BY), writes: &[] };
+    Transition { name: "erase ended job", when: Exists(ENDED_BY), done: REPEATABLE, writes: &[] };
 
 /// Jobs: the row goes.
 pub const ERASE_OPEN_JOB: Transition =
-    Transition { name: "erase open job", when: Absent(ENDED_BY), writes: &[] };
+    Transition { name: "erase open job", when: Absent(ENDED_BY), done: REPEATABLE, writes: &[] };

@@ -1,12 +1,13 @@
 //! Open jobs that somebody wants followed: which they are, and when each is looked at next.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use super::{
-    Ledger, LedgerError,
-    condition::{Binds, Item, number, text},
-    lease::{Change, Fence},
-    patience::{contended, patiently, unavailable},
+    LedgerError,
+    condition::{Item, number, text},
+    patience::{contended, patiently},
     schema::{WATCHED, attr},
-    transitions,
+    store::{Store, Table},
 };
 use crate::clock::Millis;
 
@@ -20,48 +21,33 @@ pub struct Watched {
     pub look_at: Millis,
 }
 
-impl Ledger {
-    /// Has an open job followed. `Lost` where it has ended here already.
-    pub async fn watch(&self, job: &str, until: Millis) -> Result<Fence, LedgerError> {
-        self.of_job(job, &transitions::WATCH_JOB, &Binds::default().number(":watch_until", until)).await
-    }
+pub(super) async fn page(
+    store: &Store,
+    after: Option<Item>,
+) -> Result<(Vec<Watched>, Option<Item>), LedgerError> {
+    let scan = store
+        .client
+        .scan()
+        .table_name(store.name(Table::Jobs))
+        .index_name(WATCHED.name)
+        .set_exclusive_start_key(after);
+    let page = patiently(contended, || scan.clone().send())
+        .await
+        .map_err(|error| LedgerError::of("list the watched jobs", &error))?;
+    let watched = page.items.unwrap_or_default().iter().filter_map(read).collect();
+    Ok((watched, page.last_evaluated_key))
+}
 
-    /// A look found the job open.
-    pub async fn looked(&self, job: &str, again_at: Millis) -> Result<Fence, LedgerError> {
-        self.of_job(job, &transitions::LOOK_AT_JOB, &Binds::default().number(":look_at", again_at)).await
-    }
-
-    /// Nobody wants the job followed any longer.
-    pub async fn unwatch(&self, job: &str) -> Result<Fence, LedgerError> {
-        self.of_job(job, &transitions::UNWATCH_JOB, &Binds::default()).await
-    }
-
-    /// A page of the jobs that are followed. The index holds no others, so reading all of it costs what they do.
-    pub async fn watched(&self, after: Option<Item>) -> Result<(Vec<Watched>, Option<Item>), LedgerError> {
-        let scan = self
-            .dynamodb
-            .scan()
-            .table_name(&self.jobs)
-            .index_name(WATCHED.name)
-            .set_exclusive_start_key(after);
-        let page = patiently(contended, || scan.clone().send())
-            .await
-            .map_err(|error| unavailable("list the watched jobs", &error))?;
-        let watched = page.items.unwrap_or_default().iter().filter_map(read).collect();
-        Ok((watched, page.last_evaluated_key))
-    }
-
-    async fn of_job(
-        &self,
-        job: &str,
-        transition: &super::condition::Transition,
-        binds: &Binds,
-    ) -> Result<Fence, LedgerError> {
-        match self.change(&self.jobs, (attr::JOB_ID, job), transition, binds).await? {
-            Change::Made(_) => Ok(Fence::Held),
-            Change::Refused(_) => Ok(Fence::Lost),
-        }
-    }
+pub(super) async fn has_ended(store: &Store, job: &str) -> Result<bool, LedgerError> {
+    let get = store
+        .client
+        .get_item()
+        .table_name(store.name(Table::Jobs))
+        .key(attr::JOB_ID, AttributeValue::S(job.to_owned()))
+        .projection_expression(attr::ENDED_BY);
+    let row = patiently(contended, || get.clone().send()).await;
+    let row = row.map_err(|error| LedgerError::of("read a row", &error))?.item;
+    Ok(row.is_some_and(|row| row.contains_key(attr::ENDED_BY)))
 }
 
 fn read(row: &Item) -> Option<Watched> {

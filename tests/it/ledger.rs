@@ -11,7 +11,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use crate::support::{Row, TestMachine, now, number};
 
-const DELIVERY_TRANSITIONS: [&Transition; 13] = [
+const TRANSITIONS: [&Transition; 19] = [
     &LEASE,
     &TAKE_OVER,
     &GIVE_UP,
@@ -23,8 +23,14 @@ const DELIVERY_TRANSITIONS: [&Transition; 13] = [
     &END,
     &FINISH,
     &REDRIVE_FAILED,
-    &REDRIVE_RECORDED,
+    &REDRIVE_DONE,
     &VOID_LEASE,
+    &END_JOB,
+    &REPLACE_GONE_JOB,
+    &OPEN_JOB,
+    &WATCH_JOB,
+    &LOOK_AT_JOB,
+    &UNWATCH_JOB,
 ];
 
 fn text(value: impl Into<String>) -> AttributeValue {
@@ -37,33 +43,40 @@ fn maybe<T: std::fmt::Debug + Clone + 'static>(
     prop_oneof![1 => Just(None), 4 => values.prop_map(Some)]
 }
 
-/// Rows of every shape near the edges of the conditions, impossible ones included.
+/// Rows of every shape near the edges of the conditions, impossible ones included, and those of both tables at once.
 fn rows() -> impl Strategy<Value = Row> {
     let times = |from: i64| maybe(from..from + 6);
     let states =
         maybe(prop::sample::select(vec!["received", "archiving", "archiving", "waiting", "done", "failed"]));
-    let outcomes = prop_oneof![Just(None), Just(Some("recorded")), Just(Some("archived"))];
-    (states, outcomes, maybe(1..4_i64), maybe(0..4_i64), times(98), times(96), times(99)).prop_map(
-        |(state, outcome, attempt, crashes, due_at, lease_until, give_up_at)| {
-            let words = [("state", state), ("outcome", outcome)];
-            let numbers = [
-                ("attempt", attempt),
-                ("crashes", crashes),
-                ("due_at", due_at),
-                ("lease_until", lease_until),
-                ("give_up_at", give_up_at),
-            ];
-            let words = words.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value?))));
-            let numbers = numbers
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::N(value?.to_string()))));
-            let mut row: Row = words.chain(numbers).collect();
-            if due_at.is_some() {
-                row.insert("open".to_owned(), text("0"));
-            }
-            row
-        },
-    )
+    let outcomes =
+        prop_oneof![Just(None), Just(Some("recorded")), Just(Some("archived")), Just(Some("gone"))];
+    let ended_by = prop_oneof![3 => Just(None), 1 => Just(Some("msg_1")), 1 => Just(Some("msg_2"))];
+    let deliveries = (states, outcomes, maybe(1..4_i64), maybe(0..4_i64), times(98), times(96), times(99));
+    let jobs = (ended_by, maybe(8..12_i64), maybe(0..2_i64), maybe(0..3_i64));
+    (deliveries, jobs).prop_map(|(delivery, job)| {
+        let (state, outcome, attempt, crashes, due_at, lease_until, give_up_at) = delivery;
+        let (ended_by, event_time, watch_until, schema) = job;
+        let words = [("state", state), ("outcome", outcome), ("ended_by", ended_by)];
+        let numbers = [
+            ("attempt", attempt),
+            ("crashes", crashes),
+            ("due_at", due_at),
+            ("lease_until", lease_until),
+            ("give_up_at", give_up_at),
+            ("event_time", event_time),
+            ("watch_until", watch_until),
+            ("schema", schema),
+        ];
+        let words = words.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value?))));
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::N(value?.to_string()))));
+        let mut row: Row = words.chain(numbers).collect();
+        if due_at.is_some() {
+            row.insert("open".to_owned(), text("0"));
+        }
+        row
+    })
 }
 
 fn binds() -> Binds {
@@ -80,6 +93,20 @@ fn binds() -> Binds {
         .text(":outcome", "archived")
         .text(":job_id", "batches/b")
         .text(":open", "3")
+        .number(":schema", 1)
+        .number(":zero", 0)
+        .text(":trouble", "transient")
+        .number(":trouble_since", 70)
+        .text(":webhook_id", "msg_3")
+        .text(":replaces", "msg_2")
+        .text(":kind", "batch")
+        .text(":state", "BATCH_STATE_SUCCEEDED")
+        .number(":event_time", 10)
+        .number(":watch_until", 300)
+        .number(":look_at", 120)
+        .number(":looks", 3)
+        .value(":told_by", Some(AttributeValue::Ss(vec!["msg_3".into()])))
+        .value(":outputs", Some(AttributeValue::L(vec![text("o")])))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +119,7 @@ async fn dynamodb_and_the_pure_functions_agree_on_every_transition() {
     let mut runner = TestRunner::deterministic();
     let strategy = rows();
     let mut happened: HashMap<&str, [u32; 2]> = HashMap::new();
-    for (round, transition) in DELIVERY_TRANSITIONS.iter().cycle().take(13 * 250).enumerate() {
+    for (round, transition) in TRANSITIONS.iter().cycle().take(TRANSITIONS.len() * 200).enumerate() {
         let mut row = strategy.new_tree(&mut runner).unwrap().current();
         let id = format!("row-{round}");
         row.extend(key(&id));
@@ -171,6 +198,8 @@ async fn an_ordinary_row_costs_one_write_unit() {
     let mut row = test.ended(&id).await;
     for (name, value) in [
         ("last_error", text("e".repeat(200))),
+        ("trouble", text("output_missing")),
+        ("trouble_since", AttributeValue::N((now() * 1000).to_string())),
         ("job_id", text(job)),
         ("open", text("7")),
         ("due_at", AttributeValue::N((now() * 1000).to_string())),

@@ -56,7 +56,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Lets deliveries run again that failed, or that were only recorded
+    /// Lets deliveries run again that failed, or that ended as recorded, gone or foreign
     Redrive {
         /// Which ones; or a filter, such as --state failed
         webhook_ids: Vec<String>,
@@ -142,7 +142,8 @@ async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) 
         (false, true) => named,
         (true, false) => {
             let rows = newest(place, filter, MANY).await?;
-            let may = rows.iter().filter(|row| ["failed", "done/recorded"].contains(&ends(row).as_str()));
+            let ends_without_output = ["failed", "done/recorded", "done/gone", "done/foreign"];
+            let may = rows.iter().filter(|row| ends_without_output.contains(&ends(row).as_str()));
             may.map(|row| field(row, attr::WEBHOOK_ID).to_owned()).collect()
         }
         _ => bail!("name deliveries or give a filter, such as --state failed"),
@@ -165,7 +166,10 @@ async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) 
         match place.ledger()?.redrive(key).await? {
             Fence::Held => redriven += 1,
             Fence::Lost => {
-                eprintln!("not redriven: {} has neither failed nor been only recorded", plain(key))
+                eprintln!(
+                    "not redriven: {} is neither failed nor done as recorded, gone or foreign",
+                    plain(key)
+                )
             }
         }
     }

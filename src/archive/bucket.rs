@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     gemini::{Document, Spilled},
+    hex::hex,
     job::{Output, Summary},
     trouble::Trouble,
 };
@@ -217,11 +218,6 @@ impl Bucket {
 
 pub(super) fn owner(head: &HeadObjectOutput) -> Option<&str> {
     head.metadata().and_then(|metadata| metadata.get(OWNER)).map(String::as_str)
-}
-
-/// In hexadecimal, as rows and checkpoints have a digest.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A refused `If-None-Match` is an answer, not an error.

@@ -22,12 +22,12 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{
-    bucket::{At, Bucket, OWNER, PART, Written, code, failed, hex, occupied, owner},
+    bucket::{At, Bucket, OWNER, PART, Written, code, failed, occupied, owner},
     buffers::Filled,
     checkpoint::Checkpoint,
     measure::Mark,
 };
-use crate::trouble::Trouble;
+use crate::{hex::hex, trouble::Trouble};
 
 /// Parts of one object on their way at once. The buffers of all objects together have a budget of their own.
 const AT_ONCE: usize = 3;

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use gemhook::{
-    dev::stores::{TableNames, create_tables},
     ledger::{Committed, Lease, LedgerError, Outcome},
 };
+use gemhook_cli::dev::stores::{TableNames, create_tables};
 
 use crate::ledger_rig::{Fault, LedgerRig, MINUTE, archived, open};
 

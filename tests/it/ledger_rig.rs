@@ -16,10 +16,10 @@ use axum::{
 use gemhook::{
     aws,
     clock::{Clock, Millis, SharedClock},
-    dev::stores::{TableNames, create_tables},
     job::{EndedJob, JobKind, OpenJob, Output},
     ledger::{Delivery, Inbox, Lease, Ledger, NewDelivery},
 };
+use gemhook_cli::dev::stores::{TableNames, create_tables};
 use serde_json::{Value, json};
 
 use crate::support::{Row, TestMachine};

@@ -99,8 +99,15 @@ mod tests {
 
     #[test]
     fn a_count_that_is_interrupted_anywhere_ends_like_one_that_is_not() {
-        let whole =
-            Summary { requests: 4, succeeded: 1, failed: 1, empty: 1, unreadable: 1, tokens_in: 7, ..Summary::default() };
+        let whole = Summary {
+            requests: 4,
+            succeeded: 1,
+            failed: 1,
+            empty: 1,
+            unreadable: 1,
+            tokens_in: 7,
+            ..Summary::default()
+        };
         for cut in 0..=TEXT.len() {
             let mut before = Measure::new(true);
             before.take(&TEXT[..cut]);

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use gemhook::{
-    ledger::{Committed, Lease, LedgerError, Outcome},
-};
+use gemhook::ledger::{Committed, Lease, LedgerError, Outcome};
 use gemhook_cli::dev::stores::{TableNames, create_tables};
 
 use crate::ledger_rig::{Fault, LedgerRig, MINUTE, archived, open};

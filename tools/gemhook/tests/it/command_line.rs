@@ -144,7 +144,7 @@ fn commands(help: &str) -> Vec<String> {
 
 #[test]
 fn each_command_has_an_example_and_a_line_in_the_documentation() {
-    let document = include_str!("../../docs/command-line.md");
+    let document = include_str!("../../../../docs/command-line.md");
     let mut left: Vec<Vec<String>> = vec![Vec::new()];
     let mut seen = 0;
     while let Some(command) = left.pop() {
@@ -164,7 +164,7 @@ fn each_command_has_an_example_and_a_line_in_the_documentation() {
 #[test]
 fn the_exit_statuses_are_those_of_the_documentation() {
     let help = help(&[]);
-    let document = include_str!("../../docs/command-line.md");
+    let document = include_str!("../../../../docs/command-line.md");
     let (_, told) = help.split_once("Exit status:\n").unwrap();
     let told: Vec<(i32, &str)> = told
         .lines()

@@ -128,7 +128,7 @@ fn the_faults_that_are_documented_are_all_that_there_are() {
 /// The simulator names the directives that it knows when it is given another.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_directives_that_are_documented_are_all_that_there_are() {
-    let document = include_str!("../../docs/simulator.md");
+    let document = include_str!("../../../../docs/simulator.md");
     let (_, table) = document.split_once("| directive |").unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let named: BTreeSet<String> = rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect();

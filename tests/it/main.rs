@@ -62,6 +62,7 @@ mod tokens;
 mod transfer;
 mod transfer_checks;
 mod transfer_front;
+mod transfer_resume;
 mod transfer_retention;
 mod trigger;
 mod verify;

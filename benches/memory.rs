@@ -1,9 +1,15 @@
-//! How much memory the archiver takes for an output of any length: `cargo bench --profile dev --bench memory`.
+//! How much memory the archiver takes for outputs of any length: `cargo bench --profile dev --bench memory`.
 //!
-//! This process serves the output, generated as it is read, and an S3 that counts and forgets; the archiver runs in
-//! a child, whose highest resident memory is told. Lengths in bytes may be given: `-- 10000000`. Linux only.
+//! This process serves the outputs, generated as they are read, and an S3 that counts and forgets; the archiver runs
+//! in a child, whose highest resident memory is told. A load is `JOBSxKIND:COUNTxBYTES`, for example `4xinline:5x8000000`
+//! for four batches at once of five inline results of 8 MB each. Loads may be given behind `--`. Linux only.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a measurement that fails panics")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a measurement that fails panics"
+)]
 
 use std::{
     env, fs,
@@ -23,7 +29,7 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 use gemhook::{
     archiver::{Archiver, Clients},
     aws,
@@ -37,10 +43,18 @@ use gemhook_cli::dev::stores::{self, plain_config};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
-const LENGTHS: [u64; 3] = [10_000_000, 1_000_000_000, 4_000_000_000];
+const LOADS: [&str; 9] = [
+    "1xfile:1x10000000",
+    "1xfile:66x15000000",
+    "1xfile:266x15000000",
+    "1xfile:1x1000000000",
+    "4xfile:20x15000000",
+    "1xinline:30x8000000",
+    "4xinline:5x8000000",
+    "1xmedia:8x8000000",
+    "4xmedia:5x8000000",
+];
 
-/// The longest line that is looked into: the most that one costs.
-const LINE: usize = 15 * 1024 * 1024;
 const PIECE: usize = 64 * 1024;
 
 const KEYS: (&str, &str) = ("gemhook", "gemhook-local-only");
@@ -50,11 +64,41 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     match arguments.split_first() {
         Some((first, rest)) if first == "archive" => runtime.block_on(archive(rest)),
-        _ => runtime.block_on(measure(arguments.iter().map(|length| length.parse().unwrap()).collect())),
+        Some(_) => runtime.block_on(measure(arguments)),
+        None => runtime.block_on(measure(LOADS.map(str::to_owned).to_vec())),
     }
 }
 
-async fn measure(lengths: Vec<u64>) {
+/// Jobs of one kind that are worked at the same time, each with so many lines, results or media of a length in bytes.
+#[derive(Clone, Copy)]
+struct Load<'a> {
+    jobs: u64,
+    kind: &'a str,
+    count: u64,
+    bytes: u64,
+}
+
+impl<'a> Load<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (jobs, rest) = text.split_once('x').unwrap();
+        let (kind, rest) = rest.split_once(':').unwrap();
+        let (count, bytes) = rest.split_once('x').unwrap();
+        let number = |text: &str| text.parse().unwrap();
+        Self { jobs: number(jobs), kind, count: number(count), bytes: number(bytes) }
+    }
+
+    /// What a job is called tells the server what to generate.
+    fn job(&self, number: u64) -> (String, JobKind) {
+        let Self { kind, count, bytes, .. } = self;
+        let id = format!("{kind}-{count}-{bytes}-{number}-{}", std::process::id());
+        match *kind {
+            "media" => (format!("interactions/{id}"), JobKind::Interaction),
+            _ => (format!("batches/{id}"), JobKind::Batch),
+        }
+    }
+}
+
+async fn measure(loads: Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let port = || TcpListener::bind("127.0.0.1:0");
     let (_shutdown, stop) = watch::channel(false);
@@ -62,28 +106,25 @@ async fn measure(lengths: Vec<u64>) {
         stores::open(folder.path(), port().await.unwrap(), port().await.unwrap(), stop).await.unwrap();
     let taken = Arc::new(AtomicU64::new(0));
     let s3 = serve(Router::new().fallback(take).with_state(Arc::clone(&taken))).await;
-    let line = format!("{{\"key\":\"k\",\"response\":{{\"a\":\"{}\"}}}}\n", "x".repeat(LINE));
-    let gemini = serve(Router::new().fallback(give).with_state(Bytes::from(line))).await;
-    println!("| output, bytes | peak above idle, MiB | seconds |\n| --- | --- | --- |");
-    for length in if lengths.is_empty() { LENGTHS.to_vec() } else { lengths } {
+    let gemini = serve(Router::new().fallback(give)).await;
+    println!("| load | peak above idle, MiB | seconds |\n| --- | --- | --- |");
+    for load in loads {
         taken.store(0, Ordering::Relaxed);
         let (program, begun) = (env::current_exe().unwrap(), Instant::now());
-        let (dynamodb, gemini, s3) = (stores.dynamodb_url.clone(), gemini.clone(), s3.clone());
-        let child = move || {
-            let mut child = Command::new(program);
-            child.args(["archive", &length.to_string(), &dynamodb, &gemini, &s3]).output().unwrap()
-        };
+        let arguments = [load.clone(), stores.dynamodb_url.clone(), gemini.clone(), s3.clone()];
+        let child = move || Command::new(program).arg("archive").args(arguments).output().unwrap();
         let done = tokio::task::spawn_blocking(child).await.unwrap();
         let said = String::from_utf8(done.stdout).unwrap();
         assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
-        assert_eq!(taken.load(Ordering::Relaxed), length + 1000, "bytes in the bucket");
-        println!("| {length} | {} | {:.0} |", said.trim(), begun.elapsed().as_secs_f64());
+        let Load { jobs, count, bytes, .. } = Load::parse(&load);
+        assert!(taken.load(Ordering::Relaxed) >= jobs * count * bytes, "bytes in the bucket");
+        println!("| {load} | {} | {:.0} |", said.trim(), begun.elapsed().as_secs_f64());
     }
 }
 
 /// The child: a small output first, so that all there is at rest is there, then the long one.
 async fn archive(arguments: &[String]) {
-    let [length, dynamodb, gemini, s3] = arguments else { panic!("{arguments:?}") };
+    let [load, dynamodb, gemini, s3] = arguments else { panic!("{arguments:?}") };
     let lookup = |name: &str| match name {
         "DELIVERIES_TABLE" => Some("gemhook-deliveries".to_owned()),
         "JOBS_TABLE" => Some("gemhook-jobs".to_owned()),
@@ -91,6 +132,7 @@ async fn archive(arguments: &[String]) {
         "GEMINI_API_KEY" => Some("k".to_owned()),
         "GEMINI_BASE_URL" => Some(gemini.clone()),
         "EVENT_BUS" => Some("none".to_owned()),
+        "MAX_INLINE_BYTES" => Some("1000000000".to_owned()),
         _ => None,
     };
     let config = |url: &str| plain_config(url, KEYS, "us-east-1", aws::archiver_timeouts());
@@ -105,19 +147,23 @@ async fn archive(arguments: &[String]) {
     };
     let settings = ArchiverSettings::read(&lookup).unwrap();
     let archiver = Archiver::new(settings, clients, Arc::new(SystemClock), Pace::default()).unwrap();
-    work(&archiver, 1000).await;
+    work(&archiver, Load::parse("1xfile:1x1000")).await;
     let idle = memory("VmRSS");
     fs::write("/proc/self/clear_refs", "5").unwrap();
-    work(&archiver, length.parse().unwrap()).await;
+    work(&archiver, Load::parse(load)).await;
     println!("{}", memory("VmHWM").saturating_sub(idle) / 1024);
 }
 
-async fn work(archiver: &Archiver, length: u64) {
+/// All jobs of a load at the same time, as a sweep works them.
+async fn work(archiver: &Archiver, load: Load<'_>) {
     let (worker, now) = (archiver.worker(), SystemClock.now());
-    let job = format!("batches/{length}-{}", std::process::id());
-    worker.ledger.enter(NewDelivery::of_job(&job, JobKind::Batch, None, "r", now)).await.unwrap();
-    worker.work(&format!("job~{job}"), now + 86_400_000).await.unwrap();
-    assert!(worker.ledger.has_ended(&job).await.unwrap(), "not archived");
+    let jobs = (0..load.jobs).map(|number| async move {
+        let (job, kind) = load.job(number);
+        worker.ledger.enter(NewDelivery::of_job(&job, kind, None, "r", now)).await.unwrap();
+        worker.work(&format!("job~{job}"), now + 86_400_000).await.unwrap();
+        assert!(worker.ledger.has_ended(&job).await.unwrap(), "not archived");
+    });
+    join_all(jobs).await;
 }
 
 /// In KiB, as the kernel counts it.
@@ -134,27 +180,78 @@ async fn serve(router: Router) -> String {
     url
 }
 
-/// A batch whose name says how long its output is, and that output.
-async fn give(State(line): State<Bytes>, request: Request) -> Response {
-    let path = request.uri().path().trim_end_matches(":download");
-    let id = path.rsplit('/').next().unwrap();
-    if path.contains("/batches/") {
-        let answer = json!({"name": format!("batches/{id}"), "done": true,
-            "metadata": {"state": "BATCH_STATE_SUCCEEDED"}, "response": {"responsesFile": format!("files/{id}")}});
-        return answer.to_string().into_response();
+/// A job whose name says what its output is, and that output, made while it is read.
+async fn give(request: Request) -> Response {
+    let path = request.uri().path().trim_end_matches(":download").to_owned();
+    let id = path.rsplit('/').next().unwrap().to_owned();
+    let words: Vec<&str> = id.split('-').collect();
+    let (kind, count, bytes): (_, u64, u64) =
+        (words[0], words[1].parse().unwrap(), words[2].parse().unwrap());
+    let name = path.trim_start_matches("/v1beta/");
+    if path.contains("/files/") {
+        return generated("", "{\"key\":\"k\",\"response\":{\"a\":\"", ("x", bytes), "\"}}\n", "", count);
     }
-    let length: u64 = id.split('-').next().unwrap().parse().unwrap();
-    let pieces = stream::unfold(0, move |at| {
-        let line = line.clone();
-        async move {
-            let from = usize::try_from(at % line.len() as u64).unwrap();
-            let most = usize::try_from(length - at).unwrap_or(usize::MAX);
-            let to = line.len().min(from + PIECE.min(most));
-            let piece = line.slice(from..to);
-            (!piece.is_empty()).then(|| (Ok::<_, std::io::Error>(piece.clone()), at + piece.len() as u64))
+    match kind {
+        "file" => json!({"name": name, "done": true, "metadata": {"state": "BATCH_STATE_SUCCEEDED"},
+            "response": {"responsesFile": format!("files/{id}")}})
+        .to_string()
+        .into_response(),
+        "inline" => {
+            let before = format!(
+                "{{\"name\":\"{name}\",\"done\":true,\"metadata\":{{\"state\":\"BATCH_STATE_SUCCEEDED\"}},\
+                 \"response\":{{\"inlinedResponses\":{{\"inlinedResponses\":["
+            );
+            let item = "{\"metadata\":{\"key\":\"k\"},\"response\":{\"a\":\"";
+            generated(&before, item, ("x", bytes), "\"}},", "null]}}}", count)
         }
-    });
-    Response::builder().header("content-length", length).body(Body::from_stream(pieces)).unwrap()
+        _ => {
+            let before = format!(
+                "{{\"id\":\"{id}\",\"status\":\"completed\",\"steps\":[{{\"type\":\"model_output\",\"content\":["
+            );
+            let item = "{\"type\":\"image\",\"mime_type\":\"image/png\",\"data\":\"";
+            // Four letters of base64 stand for three bytes.
+            generated(
+                &before,
+                item,
+                ("AAAA", bytes.div_ceil(3)),
+                "\"},",
+                "{\"type\":\"text\",\"text\":\"t\"}]}]}",
+                count,
+            )
+        }
+    }
+}
+
+/// An answer of `count` items, each with a long text between its two ends.
+fn generated(
+    before: &str,
+    begin: &'static str,
+    (letter, times): (&str, u64),
+    end: &'static str,
+    after: &'static str,
+    count: u64,
+) -> Response {
+    let piece = Bytes::from(letter.repeat(PIECE / letter.len()));
+    let (per_piece, of) = ((PIECE / letter.len()) as u64, letter.len() as u64);
+    let item = move |_| {
+        let piece = piece.clone();
+        let pieces = (0..times.div_ceil(per_piece)).map(move |number| {
+            let left = (times - number * per_piece).min(per_piece) * of;
+            piece.slice(..usize::try_from(left).unwrap())
+        });
+        [Bytes::from_static(begin.as_bytes())]
+            .into_iter()
+            .chain(pieces)
+            .chain([Bytes::from_static(end.as_bytes())])
+    };
+    let pieces = [Bytes::from(before.to_owned())]
+        .into_iter()
+        .chain((0..count).flat_map(item))
+        .chain([Bytes::from_static(after.as_bytes())]);
+    let fixed = before.len() + after.len();
+    let length = fixed as u64 + count * (begin.len() as u64 + times * of + end.len() as u64);
+    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, std::io::Error>)));
+    Response::builder().header("content-length", length).body(body).unwrap()
 }
 
 /// Of S3, as much as an upload asks. What it is sent is counted and forgotten.

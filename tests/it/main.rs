@@ -59,5 +59,6 @@ mod sweep;
 mod transfer;
 mod transfer_checks;
 mod transfer_front;
+mod transfer_resume;
 mod transfer_retention;
 mod videos;

@@ -177,6 +177,9 @@ async fn case_14_metadata_beside_a_long_note_are_read() {
     assert_eq!(job["user_metadata"], answer["webhook_config"]["user_metadata"]);
 }
 
+/// For metadata of many members.
+const FULL: &str = "full";
+
 /// A delivery that Google alone has signed.
 async fn by_google(rig: &Rig, id: &str, event: &Value) -> Row {
     rig.deliver(id, event).await;
@@ -203,11 +206,17 @@ async fn case_14_a_job_whose_token_stands_beside_long_metadata_is_bound() {
         // More than a row keeps.
         ("n".repeat(300_000), &token, "done/archived"),
         ("n".repeat(4200), &other, "done/foreign"),
+        (FULL.to_owned(), &token, "done/archived"),
     ]
     .into_iter()
     .enumerate()
     {
-        let metadata = json!({"note": note, "gemhook_token": token});
+        let mut metadata = json!({"note": note, "gemhook_token": token});
+        if note == FULL {
+            // As many short members before it as a row keeps.
+            let members = (0..100).map(|n| (format!("a{n:03}"), json!("n".repeat(1000))));
+            metadata.as_object_mut().unwrap().extend(members);
+        }
         let bound = |answer: Value, key: &str| {
             let mut answer = answer;
             answer[key] = json!({"uris": ["https://example.com/hook"], "user_metadata": metadata});

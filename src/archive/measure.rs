@@ -101,9 +101,8 @@ mod tests {
     fn a_count_that_is_interrupted_anywhere_ends_like_one_that_is_not() {
         let whole = Summary {
             requests: 4,
-            succeeded: 1,
             failed: 1,
-            empty: 1,
+            empty: 2,
             unreadable: 1,
             tokens_in: 7,
             ..Summary::default()

@@ -21,6 +21,7 @@ use crate::{
 const RETENTION: Duration = Duration::from_secs(48 * 3600);
 
 /// What became of an output.
+#[allow(clippy::large_enum_variant, reason = "one at a time is on its way, and most are stored")]
 pub(super) enum Brought {
     Stored(Archived),
     /// It is at a place that nothing is fetched from.

@@ -30,7 +30,7 @@ impl Tally {
 
     /// The sums of all lines that are complete. The one that is under way is not in them.
     pub fn complete_lines(&self) -> Summary {
-        self.summary.clone()
+        self.summary
     }
 
     pub fn take(&mut self, mut piece: &[u8]) {

@@ -21,6 +21,9 @@ pub(super) struct UserMetadata {
     left_out: u64,
 }
 
+/// The metadata, where there are any, and a word on what of them was not kept.
+type Found = (Option<Map<String, Value>>, Option<String>);
+
 impl UserMetadata {
     /// A member. The binding token is found however much stands beside it.
     pub fn take(&mut self, value: &Scanned<'_>) {
@@ -37,7 +40,7 @@ impl UserMetadata {
     }
 
     /// The members, or None where there are none, and a word on those that were left out.
-    pub fn read(self, document: &Document) -> Result<(Option<Map<String, Value>>, Option<String>), Trouble> {
+    pub fn read(self, document: &Document) -> Result<Found, Trouble> {
         let mut metadata = Map::new();
         for (name, spot) in self.members {
             metadata.insert(name, document.value(spot, MAX_BYTES)?);

@@ -213,6 +213,6 @@ fn only_contention(error: &SdkError<TransactWriteItemsError>) -> bool {
     if reasons.is_empty() {
         return contended(error);
     }
-    let may_pass = |reason: &CancellationReason| reason.code().is_some_and(|code| is_contention(code));
+    let may_pass = |reason: &CancellationReason| reason.code().is_some_and(is_contention);
     !reasons.iter().any(is_refusal) && reasons.iter().any(may_pass)
 }

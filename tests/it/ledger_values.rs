@@ -70,7 +70,7 @@ fn holds(kept: &AttributeValue, value: &Value) -> bool {
         (AttributeValue::Null(true), Value::Null) => true,
         (AttributeValue::Bool(kept), Value::Bool(value)) => kept == value,
         (AttributeValue::S(kept), Value::String(value)) => kept == value,
-        (AttributeValue::S(kept), value) => *kept == value.to_string(),
+        (AttributeValue::S(kept), value) => kept == &value.to_string(),
         (AttributeValue::N(kept), Value::Number(value)) => match (value.as_i64(), value.as_u64()) {
             (Some(value), _) => kept.parse() == Ok(value),
             (_, Some(value)) => kept.parse() == Ok(value),

@@ -367,7 +367,8 @@ async fn a_list_that_comes_newest_first_is_left_where_it_is_too_old() {
 
     // In any other order all of it is read.
     let rig = Rig::make(rig.test, "other", Make { settings: setting(), ..Make::default() }).await;
-    let pages = [page(&rig, old, Some("p2")), page(&rig, old, Some("p3")), page(&rig, new, None)];
+    let oldest_first: Vec<_> = old.iter().rev().copied().collect();
+    let pages = [page(&rig, &oldest_first, Some("p2")), page(&rig, old, Some("p3")), page(&rig, new, None)];
     rig.api.says("batches", pages);
     let found = rig.reconcile().await;
     assert_eq!((&found["listed"], found["entered"].as_array().unwrap().len()), (&json!(6), 2));

@@ -120,7 +120,7 @@ async fn a_download_that_stalls_ends_with_its_invocation_and_another_one_goes_on
     let whole = Answer::bytes(content.clone());
     rig.api.says(FILE, [whole.clone().stalls_after(12_000_000), whole]);
     rig.deliver("msg_1", &event("batch.succeeded", JOB)).await;
-    let row = rig.work_until("msg_1", 22_000).await;
+    let row = rig.work_until("msg_1", 30_000).await;
     assert_eq!(
         (text(&row, "state"), text(&row, "last_error")),
         ("waiting", "the invocation ran out of time")

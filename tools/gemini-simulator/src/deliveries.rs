@@ -130,8 +130,7 @@ pub(super) struct Deliveries {
 impl Deliveries {
     pub(super) async fn open(
         folder: PathBuf,
-        webhook_url: &str,
-        secrets: SigningSecrets,
+        (webhook_url, secrets): (&str, SigningSecrets),
         webhooks: Arc<Webhooks>,
         faults: Arc<Faults>,
         issuer: Arc<IssuerKeys>,

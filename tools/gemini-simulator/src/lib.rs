@@ -106,8 +106,7 @@ impl Simulator {
         let issuer = Arc::new(IssuerKeys::open(folder.join(ISSUER_KEYS)).await?);
         let deliveries = Deliveries::open(
             folder.join("deliveries"),
-            webhook_url,
-            secrets,
+            (webhook_url, secrets),
             Arc::clone(&webhooks),
             Arc::clone(&faults),
             Arc::clone(&issuer),

@@ -19,13 +19,16 @@ use super::disk::{Disk, STAGING, check_key, refuse, staged_upload};
 const LOCKS: usize = 64;
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 
+/// The ETag of a part and its checksum, as they were sent.
+type SentPart = (Option<ETag>, Option<String>);
+
 pub struct Strict {
     fs: FileSystem,
     disk: Disk,
     /// By hash of the key. A reader takes it too, so that it never pairs data with another write's metadata.
     locks: [Mutex<()>; LOCKS],
     /// Entity tag and SHA-256 of each part of an open upload. No upload outlives the process.
-    sent: Mutex<HashMap<(Uuid, i32), (Option<ETag>, Option<String>)>>,
+    sent: Mutex<HashMap<(Uuid, i32), SentPart>>,
 }
 
 /// A staged object, removed when it goes out of use: after an error, or when the client hung up.

@@ -44,7 +44,9 @@ async fn killed_between_accept_and_archive_it_finishes_the_job() {
     let done = until(&mut dev, |change| change["state"] == "done" || change["state"] == "failed");
     assert_eq!(done["webhook_id"], leased["webhook_id"]);
     assert_eq!((&done["outcome"], &done["job"]), (&json!("archived"), &json!(job)));
-    assert_eq!(done["attempt"], 2, "the lease of the killed process was taken over");
+    // Once more where the sweep puts a row that lost its worker back, to work it alone.
+    let attempt = done["attempt"].as_i64().unwrap();
+    assert!((2..=3).contains(&attempt), "the lease of the killed process was taken over: attempt {attempt}");
 
     // The same event again: the row is known, nothing runs twice.
     let (id, body, at) = (leased["webhook_id"].as_str().unwrap(), succeeded(&job), now());

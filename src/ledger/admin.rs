@@ -26,6 +26,17 @@ pub type Page = (Vec<Item>, Option<Item>);
 /// What stays of an ended job that is erased. Its outcome does not: a `gone` end could be replaced.
 const STAYS: [&str; 5] = [attr::JOB_ID, attr::KIND, attr::ENDED_BY, attr::ENDED_AT, attr::SCHEMA];
 
+/// Whether a row in this state, with this outcome, can be redriven.
+pub fn can_be_redriven(state: &str, outcome: Option<&str>) -> bool {
+    let words = [(attr::STATE, Some(state)), (attr::OUTCOME, outcome)];
+    let row: Item = words
+        .into_iter()
+        .filter_map(|(name, word)| Some((name.to_owned(), AttributeValue::S(word?.to_owned()))))
+        .collect();
+    let redrives = [&transitions::REDRIVE_FAILED, &transitions::REDRIVE_DONE];
+    redrives.iter().any(|redrive| redrive.allows(&row, &Binds::default()))
+}
+
 impl Ledger {
     /// A delivery's row as it stands now.
     pub async fn delivery(&self, key: &str) -> Result<Option<Item>, LedgerError> {
@@ -48,7 +59,8 @@ impl Ledger {
         let binds = Binds::default()
             .number(":give_up_at", now.saturating_add(millis(GIVE_UP_AFTER)))
             .number(":due_at", now.saturating_add(millis(STREAM_GRACE)))
-            .text(":open", shard_of(key));
+            .text(":open", shard_of(key))
+            .text(":redrive", uuid::Uuid::new_v4().simple().to_string());
         match self.change(Table::Deliveries, key, &transitions::REDRIVE_FAILED, &binds).await? {
             Fence::Held => Ok(Fence::Held),
             Fence::Lost => self.change(Table::Deliveries, key, &transitions::REDRIVE_DONE, &binds).await,

@@ -54,6 +54,7 @@ pub mod transitions;
 mod values;
 mod watch;
 
+pub use admin::{Page, can_be_redriven};
 pub use commit::Committed;
 pub use delivery::Delivery;
 pub use due::{DuePage, DueRow};

@@ -35,6 +35,8 @@ pub mod attr {
     pub const CHECKPOINT: &str = "checkpoint";
     /// Of the delivery, redacted. Only while first deliveries are recorded.
     pub const HEADERS: &str = "headers";
+    /// The nonce of the last redrive: its repeat recognises itself by it.
+    pub const REDRIVE: &str = "redrive";
     pub const SCHEMA: &str = "schema";
     pub const EXPIRES_AT: &str = "expires_at";
 

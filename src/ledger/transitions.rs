@@ -23,7 +23,7 @@ use super::{
         Condition::{self, Absent, All, Any, Exists, Is, Number, Same},
         Order::{Above, AtLeast, AtMost, Below, Equal},
         Transition,
-        Write::{Increment, Maybe, Remove, Replace, Set, Union, Word, Zero},
+        Write::{self, Increment, Maybe, Remove, Replace, Set, Union, Word, Zero},
     },
     schema::attr::*,
 };
@@ -84,6 +84,17 @@ pub const TAKE_OVER: Transition = Transition {
     ],
 };
 
+/// A call that holds no lease ends the row. It leaves its nonce, by which its repeat is recognised.
+const FAIL_WITHOUT_LEASE: &[Write] = &[
+    Word(STATE, "failed"),
+    Set(LAST_ERROR, ":last_error"),
+    Set(HOLDER, ":holder"),
+    Remove(OPEN),
+    Remove(DUE_AT),
+    Remove(LEASE_UNTIL),
+    Remove(CHECKPOINT),
+];
+
 /// The budget of a row is used up. It is checked by whoever wants a lease, so that a row that kills its workers
 /// ends too.
 pub const GIVE_UP: Transition = Transition {
@@ -96,15 +107,7 @@ pub const GIVE_UP: Transition = Transition {
         READABLE,
     ]),
     done: FAILED_BY_US,
-    writes: &[
-        Word(STATE, "failed"),
-        Set(LAST_ERROR, ":last_error"),
-        Set(HOLDER, ":holder"),
-        Remove(OPEN),
-        Remove(DUE_AT),
-        Remove(LEASE_UNTIL),
-        Remove(CHECKPOINT),
-    ],
+    writes: FAIL_WITHOUT_LEASE,
 };
 
 /// A row with a missing or mistyped attribute ends by its key alone, as long as it is the row that was read.
@@ -117,15 +120,7 @@ pub const FAIL_UNREADABLE: Transition = Transition {
         Same(LEASE_UNTIL, ":read_lease_until"),
     ]),
     done: FAILED_BY_US,
-    writes: &[
-        Word(STATE, "failed"),
-        Set(LAST_ERROR, ":last_error"),
-        Set(HOLDER, ":holder"),
-        Remove(OPEN),
-        Remove(DUE_AT),
-        Remove(LEASE_UNTIL),
-        Remove(CHECKPOINT),
-    ],
+    writes: FAIL_WITHOUT_LEASE,
 };
 
 pub const EXTEND: Transition =
@@ -236,8 +231,8 @@ pub const FINISH: Transition = Transition {
     ],
 };
 
-/// For `done`: the row is open, and its budget is the one that this call gave it. A worker may have leased it since.
-const REDRIVEN_BY_US: Condition = All(&[Exists(OPEN), Same(GIVE_UP_AT, ":give_up_at")]);
+/// For `done`: the last redrive of the row is this call. A worker may have leased the row since.
+const REDRIVEN_BY_US: Condition = Same(REDRIVE, ":redrive");
 
 /// The outcome stays: where only the announcement failed, a redrive announces what was committed.
 pub const REDRIVE_FAILED: Transition = Transition {
@@ -250,6 +245,7 @@ pub const REDRIVE_FAILED: Transition = Transition {
         Set(GIVE_UP_AT, ":give_up_at"),
         Set(OPEN, ":open"),
         Set(DUE_AT, ":due_at"),
+        Set(REDRIVE, ":redrive"),
         Remove(TROUBLE),
         Remove(TROUBLE_SINCE),
     ],
@@ -269,6 +265,7 @@ pub const REDRIVE_DONE: Transition = Transition {
         Set(GIVE_UP_AT, ":give_up_at"),
         Set(OPEN, ":open"),
         Set(DUE_AT, ":due_at"),
+        Set(REDRIVE, ":redrive"),
         Remove(OUTCOME),
         Remove(JOB_ID),
         Remove(EXPIRES_AT),

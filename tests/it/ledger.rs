@@ -93,6 +93,7 @@ fn binds() -> Binds {
         .text(":outcome", "archived")
         .text(":job_id", "batches/b")
         .text(":open", "3")
+        .text(":redrive", "r")
         .number(":schema", 1)
         .number(":zero", 0)
         .text(":trouble", "transient")

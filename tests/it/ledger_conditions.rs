@@ -175,14 +175,14 @@ fn the_writes_are_those_of_the_design() {
         (&FINISH, format!("SET state = :is_done, expires_at = :expires_at {closed}, {calm}")),
         (
             &REDRIVE_FAILED,
-            "SET state = :is_received, crashes = :zero, give_up_at = :give_up_at, open = :open, due_at = :due_at \
-             REMOVE trouble, trouble_since"
+            "SET state = :is_received, crashes = :zero, give_up_at = :give_up_at, open = :open, due_at = :due_at, \
+             redrive = :redrive REMOVE trouble, trouble_since"
                 .into(),
         ),
         (
             &REDRIVE_DONE,
-            "SET state = :is_received, crashes = :zero, give_up_at = :give_up_at, open = :open, due_at = :due_at \
-             REMOVE outcome, job_id, expires_at"
+            "SET state = :is_received, crashes = :zero, give_up_at = :give_up_at, open = :open, due_at = :due_at, \
+             redrive = :redrive REMOVE outcome, job_id, expires_at"
                 .into(),
         ),
         (&VOID_LEASE, "SET lease_until = :zero".into()),

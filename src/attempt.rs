@@ -13,10 +13,9 @@ use tokio::time::{Instant, sleep};
 use crate::{
     archive::{Report, Task},
     clock::until,
-    gemini::Name,
     ledger::{Delivery, TroubleKind, schema::attr},
     trouble::Trouble,
-    webhook::{EventKind, Trust},
+    webhook::Trust,
     worker::Worker,
 };
 
@@ -120,7 +119,10 @@ impl Worker {
         if row.trust == Trust::Project || self.archive.is_bound(row, None).await? {
             return Ok(true);
         }
-        for name in names(row) {
+        // An application may follow a job by the name that the API gave it, or as the event spells it.
+        let name = self.archive.job_name(row).map(|name| name.to_string());
+        let hint = row.job_hint.clone().filter(|hint| !hint.is_empty() && Some(hint) != name.as_ref());
+        for name in [hint, name].into_iter().flatten() {
             let job = self.ledger.job(&name).await.map_err(|error| Trouble::passing(error.to_string()))?;
             if job.is_some_and(|job| job.contains_key(attr::WATCH_UNTIL)) {
                 return Ok(true);
@@ -128,18 +130,4 @@ impl Worker {
         }
         Ok(false)
     }
-}
-
-/// The names under which an application may follow the job of an event.
-fn names(row: &Delivery) -> Vec<String> {
-    let Some(hint) = row.job_hint.as_deref().filter(|hint| !hint.is_empty()) else { return Vec::new() };
-    let name = match row.kind() {
-        EventKind::Batch => Name::batch(hint),
-        EventKind::Interaction => Name::interaction(hint),
-        EventKind::Video => Name::video(hint),
-        EventKind::Unknown => None,
-    };
-    let mut names = vec![hint.to_owned()];
-    names.extend(name.map(|name| name.to_string()).filter(|name| name != hint));
-    names
 }

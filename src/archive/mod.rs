@@ -36,7 +36,7 @@ use crate::{
     trouble::Trouble,
     webhook::{
         Event, EventKind, Trust,
-        binding::{BindingKey, TOKEN},
+        binding::{self, BindingKey},
     },
 };
 
@@ -107,7 +107,14 @@ impl Archive {
         }
     }
 
-    /// The job that an event tells of, by a name that the API can be asked for.
+    /// The name of the job that a delivery's event describes, if the API can be asked for it.
+    pub fn job_name(&self, row: &Delivery) -> Option<Name> {
+        self.job_of(row).ok().map(|job| match job {
+            Job::Batch(name) | Job::Video(name) | Job::Interaction(name) => name,
+        })
+    }
+
+    /// The job that an event describes, by a name that the API can be asked for.
     fn job_of(&self, row: &Delivery) -> Result<Job, &'static str> {
         let hint = row.job_hint.as_deref().ok_or("the event names no job");
         match row.kind() {
@@ -149,14 +156,8 @@ impl Archive {
 
     async fn binds(&self, metadata: [Option<&Map<String, Value>>; 2]) -> Result<bool, Trouble> {
         let Some(store) = &self.binding else { return Ok(false) };
-        let key = store.get().await.map_err(|error| Trouble::passing(error.to_string()))?;
-        let metadata = || metadata.into_iter().flatten();
-        if metadata().any(|metadata| key.binds(metadata)) {
-            return Ok(true);
-        }
-        // The token may be of a key that was written since ours was read.
-        let has_token = metadata().any(|metadata| metadata.contains_key(TOKEN));
-        let newer = if has_token { store.renewed(&key).await } else { None };
-        Ok(newer.is_some_and(|key| metadata().any(|metadata| key.binds(metadata))))
+        let metadata: Vec<_> = metadata.into_iter().flatten().collect();
+        let bound = binding::is_bound(store, &metadata).await;
+        bound.map_err(|error| Trouble::passing(error.to_string()))
     }
 }

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::secrets::{SecretError, SecretStore};
+
 /// The member of `user_metadata` that holds the token.
 pub const TOKEN: &str = "gemhook_token";
 
@@ -55,9 +57,26 @@ impl BindingKey {
     }
 }
 
+/// Whether any of the metadata carry a token of ours. A token that does not match may be by a key that was replaced a
+/// moment ago, so then the key is read again, as often as the store allows.
+pub async fn is_bound(
+    store: &SecretStore<BindingKey>,
+    metadata: &[&Map<String, Value>],
+) -> Result<bool, SecretError> {
+    let bound_by = |key: &BindingKey| metadata.iter().any(|metadata| key.binds(metadata));
+    let key = store.get().await?;
+    if bound_by(&key) {
+        return Ok(true);
+    }
+    if !metadata.iter().any(|metadata| has_token(metadata)) {
+        return Ok(false);
+    }
+    Ok(store.renewed(&key).await.is_some_and(|newer| bound_by(&newer)))
+}
+
 /// Whether the metadata carry something in the form of a token, by whatever key. Nothing else is a reason to look for a
 /// newer key.
-pub fn has_token(metadata: &Map<String, Value>) -> bool {
+fn has_token(metadata: &Map<String, Value>) -> bool {
     token(metadata).is_some()
 }
 

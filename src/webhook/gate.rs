@@ -153,7 +153,7 @@ impl Gate {
     }
 
     /// Where an event of Google's carries metadata, they must carry a token of ours. Where it carries none, the job
-    /// itself is asked later. A token that does not match may be by a key that was replaced a moment ago.
+    /// itself is asked later.
     async fn check_binding(&self, delivery: Box<Verified>) -> Verdict {
         let (Some(store), Some(metadata)) = (&self.binding, &delivery.event().user_metadata) else {
             return Verdict::Authenticated(delivery);
@@ -161,13 +161,10 @@ impl Gate {
         if delivery.scheme().trust() == Trust::Project {
             return Verdict::Authenticated(delivery);
         }
-        let key = match store.get().await {
-            Ok(key) => key,
-            Err(error) => return Verdict::Unavailable(error.to_string()),
-        };
-        let bound = key.binds(metadata)
-            || (binding::has_token(metadata)
-                && store.renewed(&key).await.is_some_and(|renewed| renewed.binds(metadata)));
-        if bound { Verdict::Authenticated(delivery) } else { Verdict::Rejected(Refusal::NotBound) }
+        match binding::is_bound(store, &[metadata]).await {
+            Ok(true) => Verdict::Authenticated(delivery),
+            Ok(false) => Verdict::Rejected(Refusal::NotBound),
+            Err(error) => Verdict::Unavailable(error.to_string()),
+        }
     }
 }

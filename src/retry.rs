@@ -7,6 +7,7 @@
 //! | job not found, ours | as long as it has been looked for, between 30 s and 6 h | `gone` after 48 h |
 //! | job not found, only Google-signed | after 30 s, 10 min, 2 h, 8 h and 24 h in all | `foreign` after 24 h |
 //! | output of an ended job not there | 30 s | `gone` at the second look |
+//! | not announced | doubled with full jitter up to 1 h | `failed` after 72 h; a redrive announces it |
 //! | out of time | at once, or doubled where nothing is gained | `failed` after 72 h without progress |
 //!
 //! Each time counts from when the row met this class of trouble (`trouble_since`), not from when it was put. The
@@ -96,7 +97,7 @@ pub enum Next {
 pub struct Known {
     /// Whether the job is ours for certain. It counts only for a job that cannot be read.
     pub ours: bool,
-    /// Whether a transfer has come further than the row's checkpoint.
+    /// Whether a transfer that an earlier attempt began has come further.
     pub progress: bool,
 }
 
@@ -123,6 +124,14 @@ impl Pace {
             return Some(waited.clamp(self.absent, self.longest_absent).min(left).max(self.shortest));
         }
         self.foreign_looks.iter().find_map(|look| look.checked_sub(waited).filter(|left| !left.is_zero()))
+    }
+
+    /// What comes of a row whose end the event bus did not take.
+    pub fn announce_again(&self, row: &Delivery, now: Millis) -> Next {
+        match until(row.trouble_began(TroubleKind::Announce, now), now) < PATIENCE {
+            true => Next::Wait(self.wait(row.attempt, None), TroubleKind::Announce),
+            false => Next::Fail,
+        }
     }
 
     /// What comes of a row after an attempt that ended in this trouble.

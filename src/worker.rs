@@ -13,11 +13,11 @@ use crate::{
     announce::{Announcement, Announcer},
     archive::{Archive, Checkpoints, Report, Task},
     attempt::Attempted,
-    clock::{Millis, SharedClock, millis, until},
+    clock::{Millis, SharedClock, millis},
     invocation::Time,
     ledger::{
-        Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome, PATIENCE,
-        TroubleKind, Wait, condition::text, schema::attr,
+        Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome, TroubleKind, Wait,
+        condition::text, schema::attr,
     },
     metrics,
     retry::{Known, Next},
@@ -178,7 +178,7 @@ impl Worker {
             }
             Err(trouble) => {
                 let checkpoint = checkpoints.text();
-                let progress = checkpoint.is_some() && checkpoint != row.checkpoint;
+                let progress = checkpoints.have_advanced();
                 let known = Known { ours: attempted.ours, progress };
                 let next = self.pace.next(&trouble, row, known, now);
                 let why = match (&trouble, checkpoints.obstacle()) {
@@ -240,11 +240,7 @@ impl Worker {
         let late = |_| Err(Trouble::passing("not announced: the bus did not answer in time"));
         let said = timeout_at(by, announcer.announce(&announcement)).await.unwrap_or_else(late);
         let Err(trouble) = said else { return self.finish(row, outcome).await };
-        let now = self.clock.now();
-        let next = match until(row.trouble_began(TroubleKind::Announce, now), now) < PATIENCE {
-            true => Next::Wait(self.pace.wait(row.attempt, None), TroubleKind::Announce),
-            false => Next::Fail,
-        };
+        let next = self.pace.announce_again(row, self.clock.now());
         self.follow(row, next, trouble.to_string()).await
     }
 

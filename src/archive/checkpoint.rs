@@ -55,14 +55,14 @@ impl Checkpoint {
         Self { version: VERSION, key, upload, part_size: PART, parts, parts_sha256, mark, source }
     }
 
-    /// The last part is read again, to see that the source still has the same bytes, and so is the line under way.
+    /// The last part is read again, to see that the source still has the same bytes.
     pub fn resume(&self) -> Resume<'_> {
-        let from = self.part_from().min(self.mark.line_from);
+        let from = self.part_from();
         Resume { from, length: self.source.length, etag: self.source.etag.as_deref() }
     }
 
     /// Where the last part that has landed begins.
-    pub fn part_from(&self) -> u64 {
+    fn part_from(&self) -> u64 {
         self.mark.bytes.saturating_sub(PART as u64)
     }
 
@@ -73,7 +73,6 @@ impl Checkpoint {
             && self.part_size == PART
             && self.parts > 0
             && bytes == Some(self.mark.bytes)
-            && self.mark.line_from <= self.mark.bytes
             && self.mark.bytes <= self.source.length
     }
 }
@@ -81,7 +80,11 @@ impl Checkpoint {
 /// Where an attempt leaves its checkpoint after every part that has landed, and where its worker finds the newest one
 /// at whatever moment the attempt is ended.
 #[derive(Debug, Default)]
-pub struct Checkpoints(Mutex<Kept>);
+pub struct Checkpoints {
+    /// How many bytes had landed when the attempt began, if the row has a checkpoint.
+    begun_at: Option<u64>,
+    kept: Mutex<Kept>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -99,7 +102,15 @@ impl Checkpoints {
             }
             checkpoint
         });
-        Self(Mutex::new(Kept { newest, obstacle: None }))
+        let begun_at = newest.as_ref().map(|checkpoint: &Checkpoint| checkpoint.mark.bytes);
+        Self { begun_at, kept: Mutex::new(Kept { newest, obstacle: None }) }
+    }
+
+    /// Whether a transfer that an earlier attempt began has come further in this one. A transfer that is begun anew
+    /// has not: a source that cannot be gone on with would be begun for ever.
+    pub fn have_advanced(&self) -> bool {
+        let newest = self.kept().newest.as_ref().map(|checkpoint| checkpoint.mark.bytes);
+        self.begun_at.zip(newest).is_some_and(|(before, now)| now > before)
     }
 
     /// For the row: None where there is nothing to go on with.
@@ -142,7 +153,7 @@ impl Checkpoints {
 
     /// No code panics while it holds the lock, so what a poisoned one guards is whole.
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -187,7 +198,6 @@ mod tests {
             ("/parts", 2),
             ("/parts", 0),
             ("/mark/bytes", 17),
-            ("/mark/line_from", 99_999_999),
             ("/source/length", 17),
         ] {
             assert_eq!(changed(pointer, value.into()), None, "{pointer} {value}");

@@ -7,13 +7,12 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::bucket::{At, Bucket, Written};
-use crate::{ledger::Delivery, trouble::Trouble};
+use crate::{clock::rfc3339, ledger::Delivery, trouble::Trouble};
 
 /// The folder in the bucket.
 const FOLDER: &str = "first-deliveries";
@@ -58,10 +57,9 @@ impl FirstDeliveries {
 }
 
 fn record(row: &Delivery, headers: &BTreeMap<String, String>) -> Bytes {
-    let at = DateTime::from_millis(row.received_at).fmt(DateTimeFormat::DateTime).unwrap_or_default();
     let mut record = json!({
         "webhook_id": row.key,
-        "received_at": at,
+        "received_at": rfc3339(row.received_at),
         "scheme": row.scheme,
         "key_id": row.key_id,
         "headers": headers,

@@ -1,8 +1,7 @@
 //! Counts what passes by: bytes, digest and, for results in lines, what the requests came to.
 //!
-//! A count can be marked at any byte and taken up there again by another process. The mark holds the digest's own
-//! state, and of the lines the sums up to the last one that was complete. The line that is under way has no state
-//! that could be kept: its bytes are read and counted a second time.
+//! A count can be marked at any byte and taken up there again by another process: the mark holds the state of the
+//! digest and of the count, also in the middle of a line.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
@@ -18,8 +17,6 @@ use crate::job::Summary;
 pub struct Measure {
     digest: Sha256,
     pub bytes: u64,
-    /// Where the line begins that is under way. Without lines, where the bytes end.
-    line_from: u64,
     lines: Option<Tally>,
 }
 
@@ -27,40 +24,30 @@ pub struct Measure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     pub bytes: u64,
-    /// From here on the bytes are wanted again, see [`Measure::recount`].
-    pub line_from: u64,
     /// The state of the SHA-256 in base64. It is readable by every 0.11 version of the crate `sha2`.
     digest: String,
-    lines: Option<Summary>,
+    lines: Option<Tally>,
 }
 
 impl Measure {
     /// Of results in lines, or of bytes that are not looked into.
     pub fn new(lines: bool) -> Self {
-        Self { digest: Sha256::new(), bytes: 0, line_from: 0, lines: lines.then(Tally::default) }
+        Self { digest: Sha256::new(), bytes: 0, lines: lines.then(Tally::default) }
     }
 
     pub fn take(&mut self, piece: &[u8]) {
         self.digest.update(piece);
-        let begins = self.bytes;
         self.bytes += piece.len() as u64;
-        match &mut self.lines {
-            Some(lines) => {
-                lines.take(piece);
-                if let Some(end) = piece.iter().rposition(|byte| *byte == b'\n') {
-                    self.line_from = begins + end as u64 + 1;
-                }
-            }
-            None => self.line_from = self.bytes,
+        if let Some(lines) = &mut self.lines {
+            lines.take(piece);
         }
     }
 
     pub fn mark(&self) -> Mark {
         Mark {
             bytes: self.bytes,
-            line_from: self.line_from,
             digest: BASE64_STANDARD.encode(SerializableState::serialize(&self.digest)),
-            lines: self.lines.as_ref().map(Tally::complete_lines),
+            lines: self.lines.clone(),
         }
     }
 
@@ -71,16 +58,8 @@ impl Measure {
         Some(Self {
             digest: SerializableState::deserialize(&state).ok()?,
             bytes: mark.bytes,
-            line_from: mark.line_from,
-            lines: mark.lines.map(Tally::resume),
+            lines: mark.lines.clone(),
         })
-    }
-
-    /// The bytes between the mark's `line_from` and its `bytes`: the digest has them, the count of lines has not.
-    pub fn recount(&mut self, piece: &[u8]) {
-        if let Some(lines) = &mut self.lines {
-            lines.take(piece);
-        }
     }
 
     pub fn finish(self) -> (u64, [u8; 32], Option<Summary>) {
@@ -107,7 +86,6 @@ mod tests {
             let mark = serde_json::to_string(&before.mark()).unwrap();
             let mark: Mark = serde_json::from_str(&mark).unwrap();
             let mut after = Measure::resume(&mark).unwrap();
-            after.recount(&TEXT[usize::try_from(mark.line_from).unwrap()..cut]);
             after.take(&TEXT[cut..]);
             let (bytes, digest, lines) = after.finish();
             let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -16,23 +16,13 @@ const MAX_TEXT_BYTES: usize = 64;
 /// Splits a stream into lines and adds them up.
 ///
 /// It can be stored in the middle of a line, in less than 2 KB of JSON, and go on from there.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Tally {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
     summary: Summary,
     line: Option<Line>,
 }
 
 impl Tally {
-    /// Goes on after the lines that these sums are of.
-    pub fn resume(summary: Summary) -> Self {
-        Self { summary, line: None }
-    }
-
-    /// The sums of all lines that are complete. The one that is under way is not in them.
-    pub fn complete_lines(&self) -> Summary {
-        self.summary
-    }
-
     pub fn take(&mut self, mut piece: &[u8]) {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (head, tail) = piece.split_at(end);
@@ -77,7 +67,7 @@ impl Tally {
 }
 
 /// A line that has not ended.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Line {
     scanner: Scanner,
     seen: Seen,
@@ -98,7 +88,7 @@ enum End {
 }
 
 /// What of a line matters.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     /// A member of this name is there. It may be `null`.
     names_response: bool,

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    bucket::{At, Bucket, Written},
+    bucket::{At, Bucket, PART, Written},
     buffers::{Buffers, Filled},
     checkpoint::{Checkpoint, Checkpoints},
     measure::Measure,
@@ -76,14 +76,9 @@ impl<'a, 's> Transfer<'a, 's> {
         limits: Limits<'a>,
         (checkpoint, parts, mut source): (&Checkpoint, Parts<'a>, Source<'s>),
     ) -> Result<Sent<'s>, Trouble> {
-        let measure = Measure::resume(&checkpoint.mark);
-        let same = match measure {
-            Some(mut measure) => {
-                reread(checkpoint, &parts, &mut source, &mut measure).await?.then_some(measure)
-            }
-            None => None,
-        };
-        let Some(measure) = same else {
+        let unchanged = is_unchanged(&parts, &mut source).await?;
+        let measure = Measure::resume(&checkpoint.mark).filter(|_| unchanged);
+        let Some(measure) = measure else {
             limits.checkpoints.clear();
             bounded_abort(parts, limits.deadline).await;
             return Err(Trouble::passing(
@@ -160,30 +155,15 @@ impl<'a, 's> Transfer<'a, 's> {
     }
 }
 
-/// Reads what lies between the place that the checkpoint asked for and its end. False where the last part has not the
-/// bytes that were sent.
-async fn reread(
-    checkpoint: &Checkpoint,
-    parts: &Parts<'_>,
-    source: &mut Source<'_>,
-    measure: &mut Measure,
-) -> Result<bool, Trouble> {
-    let (part_from, end) = (checkpoint.part_from(), checkpoint.mark.bytes);
-    let (mut at, mut digest) = (checkpoint.resume().from, Sha256::new());
-    while at < end {
-        let most = usize::try_from(end - at).unwrap_or(usize::MAX);
-        let Some(piece) = source.piece(most).await? else { return Ok(false) };
-        digest.update(after(&piece, at, part_from));
-        measure.recount(after(&piece, at, checkpoint.mark.line_from));
-        at += piece.len() as u64;
+/// Reads the last part that has landed once more. False where the source has other bytes there by now.
+async fn is_unchanged(parts: &Parts<'_>, source: &mut Source<'_>) -> Result<bool, Trouble> {
+    let (mut left, mut digest) = (PART, Sha256::new());
+    while left > 0 {
+        let Some(piece) = source.piece(left).await? else { return Ok(false) };
+        digest.update(&piece);
+        left -= piece.len();
     }
     Ok(parts.last_digest().is_some_and(|last| last == digest.finalize().as_slice()))
-}
-
-/// Of a piece that begins at `at`, what lies at `from` or behind it.
-fn after(piece: &[u8], at: u64, from: u64) -> &[u8] {
-    let skip = usize::try_from(from.saturating_sub(at)).unwrap_or(usize::MAX);
-    piece.get(skip..).unwrap_or_default()
 }
 
 /// An upload that cannot be aborted in time is left to the bucket's lifecycle rule.

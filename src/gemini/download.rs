@@ -192,8 +192,7 @@ impl Undelivered {
     fn sort(status: StatusCode, trusted: bool, trouble: Trouble) -> Self {
         match (status, trouble) {
             (StatusCode::UNAUTHORIZED, Trouble::KeyRefused(why)) if !trusted => Self::Forbidden(why),
-            (StatusCode::FORBIDDEN, Trouble::Absent(why) | Trouble::Rejected(why)) => Self::Forbidden(why),
-            (StatusCode::BAD_REQUEST, Trouble::Absent(why)) => Self::Trouble(Trouble::Rejected(why)),
+            (StatusCode::FORBIDDEN, Trouble::Rejected(why)) => Self::Forbidden(why),
             (_, Trouble::Absent(why)) => Self::Missing(why),
             (_, trouble) => Self::Trouble(trouble),
         }

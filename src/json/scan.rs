@@ -85,7 +85,7 @@ pub trait Reader {
 }
 
 /// It can be stored in the middle of a value and go on from there, in no more than a few limits of bytes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scanner {
     /// Of a text or a name, as many bytes are kept.
     limit: usize,
@@ -119,7 +119,7 @@ enum Expects {
 }
 
 /// An object or a list that has not ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Frame {
     is_list: bool,
     from: u64,

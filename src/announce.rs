@@ -5,17 +5,13 @@
 
 use std::time::Duration;
 
-use aws_sdk_eventbridge::{
-    Client,
-    primitives::{DateTime, DateTimeFormat},
-    types::PutEventsRequestEntry,
-};
+use aws_sdk_eventbridge::{Client, primitives::DateTime, types::PutEventsRequestEntry};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use crate::{
-    clock::Millis,
+    clock::{Millis, rfc3339},
     hex::hex,
     ledger::{
         self,
@@ -80,8 +76,7 @@ impl Announcement {
         detail.insert("job".into(), name.into());
         detail.insert("outcome".into(), outcome.into());
         detail.insert("webhook_id".into(), ended_by.into());
-        let ended_at = DateTime::from_millis(time).fmt(DateTimeFormat::DateTime);
-        detail.insert("ended_at".into(), ended_at.unwrap_or_default().into());
+        detail.insert("ended_at".into(), rfc3339(time).into());
         for name in TOLD {
             if let Some(value) = job.get(name) {
                 detail.insert(name.to_owned(), to_json(value));

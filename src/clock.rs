@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+
 /// Milliseconds since the epoch, the unit of every time in the tables.
 pub type Millis = i64;
 
@@ -30,4 +32,14 @@ pub fn millis(duration: Duration) -> Millis {
 /// How long from `now` until `then`; zero if it has passed.
 pub fn until(now: Millis, then: Millis) -> Duration {
     Duration::from_millis(u64::try_from(then.saturating_sub(now)).unwrap_or(0))
+}
+
+/// A time as RFC 3339 writes it, in UTC. Empty for a year that it cannot write (after 9999).
+pub fn rfc3339(time: Millis) -> String {
+    DateTime::from_millis(time).fmt(DateTimeFormat::DateTime).unwrap_or_default()
+}
+
+/// The time that a text of RFC 3339 stands for, with whatever offset.
+pub fn from_rfc3339(text: &str) -> Option<Millis> {
+    DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset).ok()?.to_millis().ok()
 }

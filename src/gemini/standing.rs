@@ -1,6 +1,5 @@
 //! How jobs stand: the pages of the list of batches, and one look at a job of any kind.
 
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
@@ -9,7 +8,11 @@ use super::{
     interaction::InteractionState,
     off_the_loop,
 };
-use crate::{clock::Millis, job::JobKind, trouble::Trouble};
+use crate::{
+    clock::{Millis, from_rfc3339},
+    job::JobKind,
+    trouble::Trouble,
+};
 
 const PAGE: &str = "100";
 
@@ -71,9 +74,9 @@ impl Gemini {
             let name = job.name.as_deref().and_then(Name::parse)?;
             let has_ended = job.has_ended();
             let told = job.metadata.unwrap_or_default();
-            let created = told.create_time.as_deref().and_then(millis);
+            let created = told.create_time.as_deref().and_then(from_rfc3339);
             let times = [told.end_time, told.update_time].into_iter().flatten();
-            let time = times.filter_map(|text| millis(&text)).next().or(created);
+            let time = times.filter_map(|text| from_rfc3339(&text)).next().or(created);
             Some(Listed { name, has_ended, time, created })
         });
         Ok((listed.collect(), page.next_page_token.filter(|token| !token.is_empty())))
@@ -132,10 +135,6 @@ impl JobKind {
             _ => None,
         }
     }
-}
-
-fn millis(text: &str) -> Option<Millis> {
-    DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset).ok()?.to_millis().ok()
 }
 
 #[cfg(test)]

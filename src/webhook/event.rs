@@ -1,9 +1,8 @@
 //! What an event says, read leniently: anything signed is kept, whether or not it is understood.
 
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use serde_json::{Map, Value};
 
-use crate::clock::Millis;
+use crate::clock::{Millis, from_rfc3339};
 
 /// Which kind of job an event tells of; anything else is recorded and left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +87,7 @@ fn text(value: Option<&Value>) -> Option<String> {
 /// RFC 3339 as documented; seconds as a number are tolerated.
 fn time(value: &Value) -> Option<Millis> {
     match value {
-        Value::String(text) => {
-            DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset).ok()?.to_millis().ok()
-        }
+        Value::String(text) => from_rfc3339(text),
         Value::Number(seconds) => seconds.as_i64()?.checked_mul(1000),
         _ => None,
     }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use serde_json::{Value, json};
 use tokio::{
     pin, select,
@@ -20,6 +19,7 @@ use super::filter::duration;
 use crate::dev::{
     ADDRESSES, Addresses, Announced, BindingKeyOption, Change, DEFAULT_PORT, Machine, Options, Ports,
 };
+use gemhook::clock::rfc3339;
 use gemhook::{config::MOST_RECORDED, secrets::Secret};
 use gemini_simulator::{DynamicForm, Fault, MetadataPlace, Settings};
 
@@ -202,7 +202,7 @@ fn tell(out: &mut dyn Write, change: &Change) -> io::Result<()> {
     if !change.is_end() && change.state != "waiting" {
         return Ok(());
     }
-    let time = DateTime::from_millis(change.received_at).fmt(DateTimeFormat::DateTime).unwrap_or_default();
+    let time = rfc3339(change.received_at);
     let time = time.get(11..19).unwrap_or_default();
     let end = change.outcome.as_deref().unwrap_or(&change.state);
     let kind = change.event_type.as_deref().unwrap_or("(no type)");

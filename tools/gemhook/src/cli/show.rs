@@ -7,16 +7,13 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use aws_sdk_dynamodb::{
-    primitives::{DateTime, DateTimeFormat},
-    types::AttributeValue,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::Value;
 
 use gemhook::{
-    clock::Millis,
+    clock::{Millis, rfc3339},
     ledger::{condition::Item, schema::attr},
 };
 
@@ -105,8 +102,8 @@ fn is_time(name: &str) -> bool {
 
 /// In UTC, to the second.
 pub fn time(at: Option<Millis>) -> String {
-    let told = at.and_then(|at| DateTime::from_secs(at.div_euclid(1000)).fmt(DateTimeFormat::DateTime).ok());
-    told.map_or("-".to_owned(), |text| text.replace('T', " ").trim_end_matches('Z').to_owned())
+    let text = at.map(|at| rfc3339(at - at.rem_euclid(1000))).filter(|text| !text.is_empty());
+    text.map_or("-".to_owned(), |text| text.replace('T', " ").trim_end_matches('Z').to_owned())
 }
 
 /// Asks on the terminal. Where there is none, only `--yes` is a yes.

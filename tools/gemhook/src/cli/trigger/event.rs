@@ -1,9 +1,9 @@
 //! Sample events: what Gemini would send for each type, in the fields that its guide names.
 
+use gemhook::clock::rfc3339;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use serde_json::{Map, Value, json};
 
 const BATCH: &str = "o08hk76gv328ihxcssjsgwt3g6omtfysxi46";
@@ -40,7 +40,7 @@ pub fn sample(event_type: &str, seconds: i64, changes: &[Change]) -> Result<Vec<
     let mut event = json!({
         "type": event_type,
         "version": "v1",
-        "timestamp": DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime)?,
+        "timestamp": rfc3339(seconds.saturating_mul(1000)),
         "data": data(event_type),
     });
     for change in changes {

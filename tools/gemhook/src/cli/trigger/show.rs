@@ -3,13 +3,12 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
 use super::signed::Signed;
-use gemhook::clock::Millis;
+use gemhook::clock::{Millis, rfc3339};
 
 /// What nobody owns, where no address is known.
 const SOMEWHERE: &str = "example.lambda-url.us-east-1.on.aws";
@@ -47,7 +46,7 @@ pub(super) fn lambda(event: &Signed, to: Option<&Url>, now: Millis) -> Value {
             "requestId": uuid::Uuid::new_v4().to_string(),
             "routeKey": "$default",
             "stage": "$default",
-            "time": DateTime::from_millis(now).fmt(DateTimeFormat::DateTime).unwrap_or_default(),
+            "time": rfc3339(now),
             "timeEpoch": now,
         },
         "body": body,

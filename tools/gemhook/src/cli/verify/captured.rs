@@ -2,9 +2,9 @@
 //! first delivery or a row. The body's bytes are taken as they are.
 
 use anyhow::{Context, Result, bail};
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use gemhook::clock::from_rfc3339;
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
@@ -200,7 +200,7 @@ pub(super) fn seconds(text: &str) -> Result<i64, String> {
     if !text.is_empty() && text.len() <= 11 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().map_err(|_| "too large".to_owned());
     }
-    let time = DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset);
-    time.map(|time| time.secs())
-        .map_err(|_| "it must be seconds since the epoch, or a time such as 2026-05-28T20:26:30Z".to_owned())
+    from_rfc3339(text).map(|time| time.div_euclid(1000)).ok_or_else(|| {
+        "it must be seconds since the epoch, or a time such as 2026-05-28T20:26:30Z".to_owned()
+    })
 }

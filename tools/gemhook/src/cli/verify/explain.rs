@@ -1,7 +1,6 @@
 //! The steps of a verdict: headers, time, form, signature, binding. Where a signature does not match, what was given is
 //! read in the ways in which it is usually got wrong, and each reading is put before the verifier.
 
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use bytes::Bytes;
 use lambda_http::http::HeaderMap;
 
@@ -14,6 +13,7 @@ use super::{
     report::Report,
     token,
 };
+use gemhook::clock::rfc3339;
 use gemhook::webhook::{Event, Refusal, SigningSecrets, Tolerance, Trust, Unverified, Verified, Verifier};
 
 pub(super) const NAMES: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
@@ -295,7 +295,8 @@ fn binding(report: &mut Report, verified: &Verified, anchors: &Anchors) {
 }
 
 pub(super) fn told(seconds: i64) -> String {
-    DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime).unwrap_or_else(|_| seconds.to_string())
+    let text = rfc3339(seconds.saturating_mul(1000));
+    if text.is_empty() { seconds.to_string() } else { text }
 }
 
 pub(super) fn span(seconds: i64) -> String {

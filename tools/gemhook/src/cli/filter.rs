@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::show::{as_json, at};
 use gemhook::{
     clock::{Millis, millis},
-    ledger::{condition::Item, schema::attr},
+    ledger::{LedgerError, Page, condition::Item, schema::attr},
     webhook::Event,
 };
 
@@ -87,29 +87,40 @@ fn newest_time(row: &Value) -> Option<Millis> {
     [attr::ENDED_AT, attr::RECEIVED_AT].into_iter().find_map(|name| at(row, name))
 }
 
-/// The newest rows of a table that is read page by page; no more than these are held.
-pub struct Newest<'a> {
+/// The newest rows of a table that is read page by page, at most `most`.
+pub async fn newest(
+    filter: &Filter,
+    most: usize,
+    now: Millis,
+    page: impl AsyncFn(Option<Item>) -> Result<Page, LedgerError>,
+) -> Result<Vec<Value>, LedgerError> {
+    let mut newest = Newest { filter, most, now, rows: Vec::new() };
+    let mut after = None;
+    loop {
+        let (rows, next) = page(after).await?;
+        newest.take(rows);
+        after = next;
+        if after.is_none() {
+            return Ok(newest.rows);
+        }
+    }
+}
+
+/// The newest rows until now; no more than these are held.
+struct Newest<'a> {
     filter: &'a Filter,
     most: usize,
     now: Millis,
     rows: Vec<Value>,
 }
 
-impl<'a> Newest<'a> {
-    pub fn new(filter: &'a Filter, most: usize, now: Millis) -> Self {
-        Self { filter, most, now, rows: Vec::new() }
-    }
-
-    pub fn take(&mut self, page: Vec<Item>) {
+impl Newest<'_> {
+    fn take(&mut self, page: Vec<Item>) {
         let rows = page.into_iter().map(as_json).filter(|row| self.filter.lets_through(row, self.now));
         self.rows.extend(rows);
         // Open jobs have no time yet: they come first.
         self.rows.sort_by_key(|row| Reverse(newest_time(row).unwrap_or(Millis::MAX)));
         self.rows.truncate(self.most);
-    }
-
-    pub fn rows(self) -> Vec<Value> {
-        self.rows
     }
 }
 

@@ -1,11 +1,13 @@
 //! Tables that fit the terminal: long cells are cut, and columns that matter less are left out.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, fmt::Write as _, process::ExitCode};
 
 use anyhow::Result;
 use console::{Alignment, Term, measure_text_width, pad_str, truncate_str};
 
-use super::show::{plain, print_line};
+use serde_json::Value;
+
+use super::show::{plain, print_json, print_line};
 use gemhook::config::environment;
 
 /// Between two columns.
@@ -37,6 +39,24 @@ impl Column {
     pub const fn optional(self) -> Self {
         Self { optional: true, ..self }
     }
+}
+
+/// A list as one JSON document or as a table, and a sentence where it is empty.
+pub fn print_list(
+    rows: &[Value],
+    json: bool,
+    none: &str,
+    columns: &[Column],
+    cells: fn(&Value) -> Vec<String>,
+) -> Result<ExitCode> {
+    if json {
+        print_json(&rows)?;
+    } else if rows.is_empty() {
+        print_line(none)?;
+    } else {
+        print_table(columns, &rows.iter().map(cells).collect::<Vec<_>>())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub fn print_table(columns: &[Column], rows: &[Vec<String>]) -> Result<()> {
@@ -130,8 +150,8 @@ mod tests {
     fn the_last_columns_are_cut_first_and_optional_ones_left_out_last() {
         for (limit, row) in [
             (60, "12:00  batches/0123456789  msg_1  the result could not be r…"),
-            (40, "12:00  batches/012…  msg_1  the resul…"),
-            (36, "12:00  batches…  msg_1  the resul…"),
+            (40, "12:00  batches/01234…  msg_1  the resul…"),
+            (36, "12:00  batches/0…  msg_1  the resul…"),
             (30, "12:00  batches…  msg_1"),
             (20, "batches…  msg_1"),
             (3, "batches…  msg_1"),

@@ -9,12 +9,12 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::{
-    filter::{Filter, Newest},
+    filter::{self, Filter},
     place::{Place, PlaceArgs},
     show::{agreed, as_json, at, field, plain, print_json, print_line, print_row, time},
-    table::{Column, print_table, whole},
+    table::{Column, print_list, whole},
 };
-use gemhook::ledger::{Fence, schema::attr};
+use gemhook::ledger::{Fence, can_be_redriven, schema::attr};
 
 const COLUMNS: [Column; 7] = [
     whole("RECEIVED").optional(),
@@ -25,9 +25,6 @@ const COLUMNS: [Column; 7] = [
     whole("ID"),
     whole("LAST ERROR").cut_to(12).optional(),
 ];
-
-/// States and outcomes that can be redriven.
-const REDRIVABLE: [&str; 4] = ["failed", "done/recorded", "done/gone", "done/foreign"];
 
 /// What a command without a limit of its own takes.
 const MANY: usize = 100_000;
@@ -104,31 +101,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 async fn newest(place: &Place, filter: &Filter, most: usize) -> Result<Vec<Value>> {
-    let mut newest = Newest::new(filter, most, place.clock.now());
-    let mut after = None;
-    loop {
-        let (page, next) = place.ledger()?.all_deliveries(after).await?;
-        newest.take(page);
-        after = next;
-        if after.is_none() {
-            return Ok(newest.rows());
-        }
-    }
+    let ledger = place.ledger()?;
+    let page = async |after| ledger.all_deliveries(after).await;
+    Ok(filter::newest(filter, most, place.clock.now(), page).await?)
 }
 
 async fn list(place: &Place, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
     let rows = newest(place, filter, limit).await?;
-    if json {
-        print_json(&rows)?;
-    } else if rows.is_empty() {
-        print_line(
-            "no deliveries: `gemhook trigger batch.succeeded` sends one, `gemhook doctor` checks the way of one",
-        )?;
-    } else {
-        let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        print_table(&COLUMNS, &cells)?;
-    }
-    Ok(ExitCode::SUCCESS)
+    let none =
+        "no deliveries: `gemhook trigger batch.succeeded` sends one, `gemhook doctor` checks the way of one";
+    print_list(&rows, json, none, &COLUMNS, cells)
 }
 
 fn cells(row: &Value) -> Vec<String> {
@@ -171,7 +153,9 @@ async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) 
         (false, true) => named,
         (true, false) => {
             let rows = newest(place, filter, MANY).await?;
-            let may = rows.iter().filter(|row| REDRIVABLE.contains(&ends(row).as_str()));
+            let outcome = |row: &Value| row.get(attr::OUTCOME).and_then(Value::as_str).map(str::to_owned);
+            let may =
+                rows.iter().filter(|row| can_be_redriven(field(row, attr::STATE), outcome(row).as_deref()));
             may.map(|row| field(row, attr::WEBHOOK_ID).to_owned()).collect()
         }
         _ => bail!("which deliveries? Give their ids, or a filter such as --state failed, and not both"),
@@ -203,11 +187,6 @@ async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) 
     }
     print_line(&format!("redriven: {}", counted(redriven)))?;
     Ok(if redriven == keys.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A failed row keeps the outcome of its commit.
-fn ends(row: &Value) -> String {
-    if field(row, attr::STATE) == "failed" { "failed".to_owned() } else { end(row) }
 }
 
 fn counted(count: usize) -> String {

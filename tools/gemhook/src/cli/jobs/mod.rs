@@ -11,10 +11,10 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    filter::{Filter, Newest, duration},
+    filter::{self, Filter, duration},
     place::{Place, PlaceArgs},
     show::{as_json, at, field, pairs, plain, print_json, print_line, print_row, time},
-    table::{Column, print_table, whole},
+    table::{Column, print_list, whole},
 };
 use gemhook::{
     clock::millis,
@@ -139,28 +139,12 @@ async fn row(place: &Place, job: &str) -> Result<Item> {
 }
 
 async fn list(place: &Place, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
-    let mut newest = Newest::new(filter, limit, place.clock.now());
-    let mut after = None;
-    loop {
-        let (page, next) = place.ledger()?.all_jobs(after).await?;
-        newest.take(page);
-        after = next;
-        if after.is_none() {
-            break;
-        }
-    }
-    let rows = newest.rows();
-    if json {
-        print_json(&rows)?;
-    } else if rows.is_empty() {
-        print_line(
-            "no jobs: `gemhook jobs watch JOB` watches one, `gemhook reconcile` finds those without an event",
-        )?;
-    } else {
-        let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        print_table(&COLUMNS, &cells)?;
-    }
-    Ok(ExitCode::SUCCESS)
+    let ledger = place.ledger()?;
+    let page = async |after| ledger.all_jobs(after).await;
+    let rows = filter::newest(filter, limit, place.clock.now(), page).await?;
+    let none =
+        "no jobs: `gemhook jobs watch JOB` watches one, `gemhook reconcile` finds those without an event";
+    print_list(&rows, json, none, &COLUMNS, cells)
 }
 
 fn cells(row: &Value) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use gemhook::webhook::binding::BindingKey;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     rig::{HOUR, MINUTE, Make, Rig, noise},
@@ -211,12 +211,12 @@ async fn case_14_a_job_whose_token_stands_beside_long_metadata_is_bound() {
     .into_iter()
     .enumerate()
     {
-        let mut metadata = json!({"note": note, "gemhook_token": token});
-        if note == FULL {
-            // As many short members before it as a row keeps.
-            let members = (0..100).map(|n| (format!("a{n:03}"), json!("n".repeat(1000))));
-            metadata.as_object_mut().unwrap().extend(members);
-        }
+        // Members of 1 KiB each, names and quotation marks counted, which take all 64 KiB before the token comes.
+        let before = if note == FULL { 100 } else { 0 };
+        let mut metadata: Map<String, Value> =
+            (0..before).map(|n| (format!("a{n:03}"), json!("n".repeat(1018)))).collect();
+        metadata.insert("note".to_owned(), note.into());
+        metadata.insert("gemhook_token".to_owned(), token.as_str().into());
         let bound = |answer: Value, key: &str| {
             let mut answer = answer;
             answer[key] = json!({"uris": ["https://example.com/hook"], "user_metadata": metadata});

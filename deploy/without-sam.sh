@@ -26,7 +26,6 @@ caller=$(aws sts get-caller-identity --query Arn --output text)
 partition=${caller#arn:}
 partition=${partition%%:*}
 bucket=$name-results-$account-$region
-case $dynamic in true) reconcile=false ;; *) reconcile=true ;; esac
 
 said() { printf '%-9s %s\n' "$1" "$2"; }
 quietly() { "$@" >/dev/null; }

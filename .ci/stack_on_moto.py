@@ -239,7 +239,7 @@ def check_metrics(output):
         for directive in line["_aws"]["CloudWatchMetrics"]
         for metric in directive["Metrics"]
     ]
-    assert counted == ["Trouble", "Accepted", "Duplicates", "Refused"], counted
+    assert counted == ["Unavailable", "Accepted", "Duplicates", "Rejected"], counted
 
 
 def main():

@@ -37,7 +37,7 @@ use gemhook::{
     config::ArchiverSettings,
     job::JobKind,
     ledger::NewDelivery,
-    worker::Pace,
+    worker::RetryPolicy,
 };
 use gemhook_cli::dev::stores::{self, plain_config};
 use serde_json::json;
@@ -55,7 +55,7 @@ const LOADS: [&str; 9] = [
     "4xmedia:5x8000000",
 ];
 
-const PIECE: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 const KEYS: (&str, &str) = ("gemhook", "gemhook-local-only");
 
@@ -146,7 +146,7 @@ async fn archive(arguments: &[String]) {
         secrets: aws_sdk_secretsmanager::Client::new(&config(dynamodb)),
     };
     let settings = ArchiverSettings::read(&lookup).unwrap();
-    let archiver = Archiver::new(settings, clients, Arc::new(SystemClock), Pace::default()).unwrap();
+    let archiver = Archiver::new(settings, clients, Arc::new(SystemClock), RetryPolicy::default()).unwrap();
     work(&archiver, Load::parse("1xfile:1x1000")).await;
     let idle = memory("VmRSS");
     fs::write("/proc/self/clear_refs", "5").unwrap();
@@ -231,8 +231,8 @@ fn generated(
     after: &'static str,
     count: u64,
 ) -> Response {
-    let piece = Bytes::from(letter.repeat(PIECE / letter.len()));
-    let (per_piece, of) = ((PIECE / letter.len()) as u64, letter.len() as u64);
+    let piece = Bytes::from(letter.repeat(CHUNK_BYTES / letter.len()));
+    let (per_piece, of) = ((CHUNK_BYTES / letter.len()) as u64, letter.len() as u64);
     let item = move |_| {
         let piece = piece.clone();
         let pieces = (0..times.div_ceil(per_piece)).map(move |number| {

@@ -60,7 +60,7 @@ table "$name-deliveries" \
   --key-schema AttributeName=webhook_id,KeyType=HASH \
   --global-secondary-indexes '[{"IndexName":"due",
     "KeySchema":[{"AttributeName":"open","KeyType":"HASH"},{"AttributeName":"due_at","KeyType":"RANGE"}],
-    "Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["received_at","trouble","crashes"]}}]' \
+    "Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["received_at","error_kind","crashes"]}}]' \
   --stream-specification StreamEnabled=true,StreamViewType=NEW_IMAGE
 table "$name-jobs" \
   --attribute-definitions AttributeName=job_id,AttributeType=S AttributeName=watch_until,AttributeType=N \

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::{
     clock::{Millis, rfc3339},
+    error::ProcessingError,
     hex::hex,
     ledger::{
         self,
@@ -19,17 +20,16 @@ use crate::{
         schema::attr,
         to_json,
     },
-    trouble::Trouble,
 };
 
 pub const SOURCE: &str = "gemhook";
 pub const DETAIL_TYPE: &str = "Gemini job ended";
 
 /// A bus takes entries of 256 KB, everything counted.
-const LONGEST_DETAIL: usize = 200 * 1024;
+const MAX_DETAIL_BYTES: usize = 200 * 1024;
 
 /// What of a job's row is told.
-const TOLD: [&str; 12] = [
+const ANNOUNCED: [&str; 12] = [
     attr::KIND,
     attr::STATE,
     attr::MODEL,
@@ -40,17 +40,17 @@ const TOLD: [&str; 12] = [
     attr::ERROR,
     attr::TEXT,
     attr::TEXT_CUT,
-    attr::LEFT,
+    attr::SKIPPED,
     attr::REPLACES,
 ];
 
 /// What gives way where all of it would be too long. Metadata is last: rules route by it.
-const GIVES_WAY: [&str; 6] =
-    [attr::LEFT, attr::OUTPUTS, attr::ERROR, attr::DISPLAY_NAME, attr::MODEL, attr::USER_METADATA];
+const SHORTENED_FIRST: [&str; 6] =
+    [attr::SKIPPED, attr::OUTPUTS, attr::ERROR, attr::DISPLAY_NAME, attr::MODEL, attr::USER_METADATA];
 
 /// A refused entry is tried again at once; what lasts longer is the row's to wait for.
-const TRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(200);
+const MAX_ATTEMPTS: u32 = 3;
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// The name of the bus of ended jobs, and the means to reach it.
 pub struct Announcer {
@@ -77,7 +77,7 @@ impl Announcement {
         detail.insert("outcome".into(), outcome.into());
         detail.insert("webhook_id".into(), ended_by.into());
         detail.insert("ended_at".into(), rfc3339(time).into());
-        for name in TOLD {
+        for name in ANNOUNCED {
             if let Some(value) = job.get(name) {
                 detail.insert(name.to_owned(), to_json(value));
             }
@@ -96,8 +96,8 @@ fn id(job: &str, ended_by: &str, replaces: Option<&str>) -> String {
 
 /// As much as a bus takes, with the names of what was left out or cut, here or in the row already.
 fn shortened(mut detail: Map<String, Value>, mut cut: Vec<String>) -> Value {
-    for name in GIVES_WAY {
-        while length(&detail) > LONGEST_DETAIL {
+    for name in SHORTENED_FIRST {
+        while length(&detail) > MAX_DETAIL_BYTES {
             match detail.get_mut(name) {
                 Some(Value::Array(items)) if items.len() > 1 => items.truncate(items.len() / 2),
                 Some(_) => drop(detail.remove(name)),
@@ -124,22 +124,22 @@ impl Announcer {
     }
 
     /// Hands the announcement to the bus. What the bus does not take is passing trouble, whatever it says.
-    pub async fn announce(&self, told: &Announcement) -> Result<(), Trouble> {
+    pub async fn announce(&self, announcement: &Announcement) -> Result<(), ProcessingError> {
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus)
             .source(SOURCE)
             .detail_type(DETAIL_TYPE)
-            .time(DateTime::from_millis(told.time))
-            .detail(told.detail.to_string())
+            .time(DateTime::from_millis(announcement.time))
+            .detail(announcement.detail.to_string())
             .build();
         let mut tried = 0;
         loop {
             let Err(why) = self.put(entry.clone()).await else { return Ok(()) };
             tried += 1;
-            if tried == TRIES {
-                return Err(Trouble::passing(format!("not announced on bus {}: {why}", self.bus)));
+            if tried == MAX_ATTEMPTS {
+                return Err(ProcessingError::transient(format!("not announced on bus {}: {why}", self.bus)));
             }
-            sleep(PAUSE.mul_f64(f64::from(tried) * (0.5 + fastrand::f64()))).await;
+            sleep(RETRY_DELAY.mul_f64(f64::from(tried) * (0.5 + fastrand::f64()))).await;
         }
     }
 
@@ -180,18 +180,18 @@ mod tests {
     fn what_is_told_is_what_the_row_says() {
         let row =
             job(&[("state", json!("BATCH_STATE_SUCCEEDED")), ("user_metadata", json!({"job_group": "n"}))]);
-        let told = Announcement::of(&row, "archived");
+        let announcement = Announcement::of(&row, "archived");
         // printf 'batches/b\nmsg_1' | sha256sum
         let id = "a1e0d5bedad5eb1772efb9ee58f5a730";
         assert_eq!(
-            told.detail,
+            announcement.detail,
             json!({
                 "id": id, "job": "batches/b", "outcome": "archived", "webhook_id": "msg_1",
                 "ended_at": "2026-01-22T12:00:00Z", "state": "BATCH_STATE_SUCCEEDED",
                 "user_metadata": {"job_group": "n"},
             })
         );
-        assert_eq!(told.time, 1_769_083_200_000);
+        assert_eq!(announcement.time, 1_769_083_200_000);
     }
 
     #[test]
@@ -209,16 +209,16 @@ mod tests {
         let outputs: Vec<Value> =
             (0..5000).map(|n| json!({"key": format!("videos/{n}"), "sha256": "f".repeat(64)})).collect();
         let row = job(&[("outputs", json!(outputs)), ("user_metadata", json!({"job_group": "n"}))]);
-        let told = Announcement::of(&row, "archived").detail;
-        let left = told["outputs"].as_array().unwrap().len();
+        let announcement = Announcement::of(&row, "archived").detail;
+        let left = announcement["outputs"].as_array().unwrap().len();
         assert!(left > 500 && left < 2000, "{left}");
-        assert!(told.to_string().len() <= 256 * 1024);
+        assert!(announcement.to_string().len() <= 256 * 1024);
         assert_eq!(
-            (&told["shortened"], &told["user_metadata"]["job_group"]),
+            (&announcement["shortened"], &announcement["user_metadata"]["job_group"]),
             (&json!(["outputs"]), &json!("n"))
         );
         let row = job(&[("error", json!("e".repeat(300_000)))]);
-        let told = Announcement::of(&row, "ended").detail;
-        assert_eq!((told.get("error"), &told["shortened"]), (None, &json!(["error"])));
+        let announcement = Announcement::of(&row, "ended").detail;
+        assert_eq!((announcement.get("error"), &announcement["shortened"]), (None, &json!(["error"])));
     }
 }

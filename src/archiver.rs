@@ -19,11 +19,11 @@ use crate::{
     config::{ArchiverSettings, ReconcileBatches, environment},
     gemini::Gemini,
     ledger::{Ledger, schema::attr},
-    reconcile::{Batches, Plan, Reconciled, Reconciler},
+    reconcile::{Batches, Plan, ReconcileResult, Reconciler},
     secrets::{Secret, SecretStore},
     sweeper::sweep,
     webhook::binding::BindingKey,
-    worker::{Pace, Worker},
+    worker::{RetryPolicy, Worker},
 };
 
 /// A reconciliation begins nothing new this close to its end.
@@ -64,7 +64,7 @@ pub async fn run() -> Result<(), Error> {
         s3: aws_sdk_s3::Client::new(&sdk),
         secrets: aws_sdk_secretsmanager::Client::new(&sdk),
     };
-    let archiver = Arc::new(Archiver::new(settings, clients, Arc::new(SystemClock), Pace::default())?);
+    let archiver = Arc::new(Archiver::new(settings, clients, Arc::new(SystemClock), RetryPolicy::default())?);
     lambda_runtime::run(service_fn(move |event| {
         let archiver = Arc::clone(&archiver);
         async move { Box::pin(archiver.invoke(event)).await }
@@ -85,10 +85,10 @@ impl Archiver {
         settings: ArchiverSettings,
         clients: Clients,
         clock: SharedClock,
-        mut pace: Pace,
+        mut retry_policy: RetryPolicy,
     ) -> Result<Self, Error> {
         if let Some(hours) = settings.missing_job_hours {
-            pace.missing = Duration::from_secs(u64::from(hours) * 3600);
+            retry_policy.missing = Duration::from_secs(u64::from(hours) * 3600);
         }
         let bound = settings.binding.is_some();
         let binding = settings.binding.map(|source| {
@@ -111,7 +111,7 @@ impl Archiver {
             ..Plan::default()
         };
         let webhook_url = settings.webhook_url;
-        let worker = Worker { ledger, archive, announcer, clock, pace, webhook_url };
+        let worker = Worker { ledger, archive, announcer, clock, retry_policy, webhook_url };
         let (reconcile_batches, next_page) = (settings.reconcile_batches, Mutex::default());
         Ok(Self { worker, plan, reconcile_batches, next_page })
     }
@@ -137,7 +137,7 @@ impl Archiver {
         }
     }
 
-    async fn reconcile(&self, end: Millis) -> Reconciled {
+    async fn reconcile(&self, end: Millis) -> ReconcileResult {
         let Worker { ledger, archive, clock, .. } = &self.worker;
         let window =
             Batches { only_ours: false, page: self.next_page().take(), ..Batches::scheduled(clock.now()) };

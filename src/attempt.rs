@@ -3,7 +3,7 @@
 //!
 //! A job that the API does not know (404) is not gone for that: background interactions were unknown for two days and
 //! then there (googleapis/python-genai#2985), and the key of another project gets a 404 for every job. So a job is
-//! looked for again and again first ([`Pace::look_again`](crate::retry::Pace::look_again)). Only then, and only where
+//! looked for again and again first ([`RetryPolicy::look_again`](crate::retry::RetryPolicy::look_again)). Only then, and only where
 //! the key works and is of the project whose webhook is ours, does its absence end the row.
 
 use std::time::Duration;
@@ -13,15 +13,15 @@ use tokio::time::{Instant, sleep};
 use crate::{
     archive::{Report, Task},
     clock::until,
-    ledger::{Delivery, TroubleKind, schema::attr},
-    trouble::Trouble,
+    error::ProcessingError,
+    ledger::{Delivery, ErrorKind, schema::attr},
     webhook::Trust,
     worker::Worker,
 };
 
 /// What an attempt came to.
 pub struct Attempted {
-    pub report: Result<Report, Trouble>,
+    pub report: Result<Report, ProcessingError>,
     /// Whether the job is ours for certain. It is asked only where the job could not be read.
     pub ours: bool,
 }
@@ -30,19 +30,19 @@ impl Worker {
     /// Looks the job up and brings its outputs. Nothing is in the tables afterwards.
     pub async fn attempt(&self, task: Task<'_>) -> Attempted {
         let report = self.try_in_lease(task).await;
-        if !matches!(report, Err(Trouble::Absent(_) | Trouble::Rejected(_))) {
+        if !matches!(report, Err(ProcessingError::NotFound(_) | ProcessingError::Rejected(_))) {
             return Attempted { report, ours: true };
         }
         let ours = match self.is_ours(task.row).await {
             Ok(ours) => ours,
-            Err(trouble) => return Attempted { report: Err(trouble), ours: true },
+            Err(error) => return Attempted { report: Err(error), ours: true },
         };
         let report = match report {
-            Err(Trouble::Absent(why)) => self.absent(task, ours, why).await,
+            Err(ProcessingError::NotFound(why)) => self.absent(task, ours, why).await,
             // A key that is refused everywhere is trouble of the key's, not of the job's.
             rejected => match self.archive.gemini.probe().await {
                 Ok(()) => rejected,
-                Err(trouble) => Err(trouble),
+                Err(error) => Err(error),
             },
         };
         Attempted { report, ours }
@@ -50,26 +50,28 @@ impl Worker {
 
     /// Tries, and tries again inside the lease where the wait is short. An output that was missing before is lost
     /// when it is missing again, where absence proves anything.
-    async fn try_in_lease(&self, task: Task<'_>) -> Result<Report, Trouble> {
+    async fn try_in_lease(&self, task: Task<'_>) -> Result<Report, ProcessingError> {
         let (mut slept, mut tries) = (Duration::ZERO, 0);
         loop {
-            match self.archive.bring(task).await {
-                Err(Trouble::Passing { why, after }) => {
-                    let wait = self.pace.wait(task.row.attempt.saturating_add(tries.into()), after);
+            match self.archive.archive_job(task).await {
+                Err(ProcessingError::Transient { why, after }) => {
+                    let wait = self.retry_policy.wait(task.row.attempt.saturating_add(tries.into()), after);
                     tries += 1;
-                    let is_last = tries >= self.pace.tries
-                        || slept + wait > self.pace.asleep
+                    let is_last = tries >= self.retry_policy.tries
+                        || slept + wait > self.retry_policy.asleep
                         || Instant::now() + wait >= task.deadline;
                     if is_last {
-                        return Err(Trouble::Passing { why, after: Some(wait) });
+                        return Err(ProcessingError::Transient { why, after: Some(wait) });
                     }
                     sleep(wait).await;
                     slept += wait;
                 }
-                Err(Trouble::Expired(_)) if task.row.trouble == Some(TroubleKind::OutputMissing) => {
+                Err(ProcessingError::OutputExpired(_))
+                    if task.row.error_kind == Some(ErrorKind::OutputMissing) =>
+                {
                     self.archive.gemini.probe().await?;
                     self.check_project().await?;
-                    return self.archive.bring(Task { last_look: true, ..task }).await;
+                    return self.archive.archive_job(Task { last_look: true, ..task }).await;
                 }
                 other => return other,
             }
@@ -77,9 +79,9 @@ impl Worker {
     }
 
     /// A job that the API does not know: looked for again, and in the end gone, where it was ours, else foreign.
-    async fn absent(&self, task: Task<'_>, ours: bool, why: String) -> Result<Report, Trouble> {
+    async fn absent(&self, task: Task<'_>, ours: bool, why: String) -> Result<Report, ProcessingError> {
         let row = task.row;
-        let was_unauthorized = row.trouble == Some(TroubleKind::Unauthorized);
+        let was_unauthorized = row.error_kind == Some(ErrorKind::Unauthorized);
         if ours && was_unauthorized {
             self.archive.gemini.probe().await?;
         }
@@ -87,35 +89,35 @@ impl Worker {
         if ours && (was_unauthorized || row.scheme.as_deref() == Some("v1")) {
             self.check_project().await?;
         }
-        let waited = until(row.trouble_began(TroubleKind::NotFound, task.now), task.now);
-        if self.pace.look_again(ours, waited).is_some() {
-            return Err(Trouble::Absent(why));
+        let waited = until(row.error_began(ErrorKind::NotFound, task.now), task.now);
+        if self.retry_policy.look_again(ours, waited).is_some() {
+            return Err(ProcessingError::NotFound(why));
         }
         self.archive.gemini.probe().await?;
         if ours {
             self.check_project().await?;
         }
-        match self.archive.bring(task).await {
-            Err(Trouble::Absent(why)) if ours => self.archive.recover(task, &why).await,
-            Err(Trouble::Absent(why)) => Err(Trouble::Foreign(why)),
+        match self.archive.archive_job(task).await {
+            Err(ProcessingError::NotFound(why)) if ours => self.archive.restore(task, &why).await,
+            Err(ProcessingError::NotFound(why)) => Err(ProcessingError::Foreign(why)),
             other => other,
         }
     }
 
     /// Whether the key is of the project whose webhook is ours. An API without webhooks (404) cannot tell, and where
     /// our address is not known nobody can.
-    async fn check_project(&self) -> Result<(), Trouble> {
+    async fn check_project(&self) -> Result<(), ProcessingError> {
         let Some(url) = &self.webhook_url else { return Ok(()) };
         match self.archive.gemini.webhooks().await? {
             Some(webhooks) if !webhooks.iter().any(|webhook| webhook.is_at(url)) => {
-                Err(Trouble::OtherProject(url.clone()))
+                Err(ProcessingError::OtherProject(url.clone()))
             }
             _ => Ok(()),
         }
     }
 
     /// Whether the job is ours for certain: by our own secret or list, by a binding token, or because it is followed.
-    async fn is_ours(&self, row: &Delivery) -> Result<bool, Trouble> {
+    async fn is_ours(&self, row: &Delivery) -> Result<bool, ProcessingError> {
         if row.trust == Trust::Project || self.archive.is_bound(row, None).await? {
             return Ok(true);
         }
@@ -123,7 +125,11 @@ impl Worker {
         let name = self.archive.job_name(row).map(|name| name.to_string());
         let hint = row.job_hint.clone().filter(|hint| !hint.is_empty() && Some(hint) != name.as_ref());
         for name in [hint, name].into_iter().flatten() {
-            let job = self.ledger.job(&name).await.map_err(|error| Trouble::passing(error.to_string()))?;
+            let job = self
+                .ledger
+                .job(&name)
+                .await
+                .map_err(|error| ProcessingError::transient(error.to_string()))?;
             if job.is_some_and(|job| job.contains_key(attr::WATCH_UNTIL)) {
                 return Ok(true);
             }

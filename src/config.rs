@@ -20,7 +20,7 @@ pub fn environment(name: &str) -> Option<String> {
 pub const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com";
 
 /// More deliveries than this are no first ones.
-pub const MOST_RECORDED: u32 = 100;
+pub const MAX_RECORDED: u32 = 100;
 
 pub const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
 
@@ -191,7 +191,7 @@ impl Reader<'_> {
     }
 
     fn record_first(&mut self) -> u32 {
-        self.number("RECORD_FIRST", 0, 0..=MOST_RECORDED)
+        self.number("RECORD_FIRST", 0, 0..=MAX_RECORDED)
     }
 
     /// At most six days: a row as a whole is given up after seven.

@@ -16,7 +16,7 @@ use lambda_http::{
 use serde_json::{Value, json};
 
 use crate::{
-    door,
+    function_url,
     webhook::{Event, KeySet, Scheme, SigningSecrets, Tolerance, Unverified, Verifier},
 };
 
@@ -72,7 +72,7 @@ fn check(headers: &HeaderMap, body: &[u8]) {
     let fixtures = &*FIXTURES;
     let delivery = match Unverified::new(headers, Bytes::copy_from_slice(body)) {
         Ok(delivery) => delivery,
-        Err(refusal) => return assert!(matches!(refusal.status(), 400 | 401), "{refusal:?}"),
+        Err(rejection) => return assert!(matches!(rejection.status(), 400 | 401), "{rejection:?}"),
     };
     assert!(!delivery.id().is_empty() && !delivery.id().contains(['~', ',', ' ']), "{:?}", delivery.id());
     let verifier = Verifier {
@@ -83,7 +83,7 @@ fn check(headers: &HeaderMap, body: &[u8]) {
     };
     let verified = match verifier.verify(&delivery, NOW) {
         Ok(verified) => verified,
-        Err(refusal) => return assert!(matches!(refusal.status(), 400 | 401), "{refusal:?}"),
+        Err(rejection) => return assert!(matches!(rejection.status(), 400 | 401), "{rejection:?}"),
     };
     let [id, at, signature] =
         NAMES.map(|name| headers.get(name).map(|value| value.as_bytes().to_vec()).unwrap_or_default());
@@ -147,7 +147,7 @@ pub fn event(data: &[u8]) {
     let event = Event::parse(data);
     assert!(event.is_json || event == Event::default(), "{event:?}");
     assert!(event.job_hint.as_deref() != Some(""), "an empty hint");
-    let Some(request) = serde_json::from_slice(data).ok().and_then(door::request) else { return };
+    let Some(request) = serde_json::from_slice(data).ok().and_then(function_url::request) else { return };
     let (parts, body) = Request::from(request).into_parts();
     check(&parts.headers, &body);
 }

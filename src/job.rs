@@ -119,7 +119,7 @@ pub enum Sums {
 
 /// An output, or one that might have been, that stays where it is or is lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Left {
+pub struct Skipped {
     pub source: String,
     pub why: String,
 }
@@ -148,7 +148,7 @@ pub struct EndedJob {
     pub model: Option<String>,
     pub display_name: Option<String>,
     pub outputs: Vec<Output>,
-    pub left: Vec<Left>,
+    pub skipped: Vec<Skipped>,
     pub summary: Option<Sums>,
     pub text: Option<Text>,
     pub error: Option<Value>,
@@ -166,7 +166,7 @@ impl EndedJob {
             model: None,
             display_name: None,
             outputs: Vec::new(),
-            left: Vec::new(),
+            skipped: Vec::new(),
             summary: None,
             text: None,
             error: None,
@@ -179,16 +179,16 @@ impl EndedJob {
         if self.error.is_none() {
             self.error = Some(serde_json::json!({ "message": why }));
         }
-        self.left.push(Left { source: key.to_owned(), why });
+        self.skipped.push(Skipped { source: key.to_owned(), why });
     }
 
     /// In words, what of its outputs is not in the bucket.
     pub fn missed(&self) -> Option<String> {
-        let first = self.left.first()?;
-        // One that is there without any bytes is among the left ones already.
-        let all = self.left.len() + self.outputs.iter().filter(|output| output.bytes > 0).count();
-        let (left, why, source) = (self.left.len(), &first.why, &first.source);
-        Some(format!("{left} of {all} outputs were not fetched: {why} ({source})"))
+        let first = self.skipped.first()?;
+        // One that is there without any bytes is among the skipped ones already.
+        let all = self.skipped.len() + self.outputs.iter().filter(|output| output.bytes > 0).count();
+        let (skipped, why, source) = (self.skipped.len(), &first.why, &first.source);
+        Some(format!("{skipped} of {all} outputs were not fetched: {why} ({source})"))
     }
 
     /// What was counted in the results of a batch, where the batch itself says something else.

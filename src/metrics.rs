@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::{
     clock::{Clock, Millis, SystemClock},
     job::EndedJob,
-    ledger::{Outcome, Put, TroubleKind},
-    webhook::Refusal,
+    ledger::{ErrorKind, Inserted, Outcome},
+    webhook::Rejection,
 };
 
 pub const NAMESPACE: &str = "gemhook";
@@ -22,12 +22,12 @@ pub const DIMENSION: &str = "FunctionName";
 pub const ACCEPTED: &str = "Accepted";
 pub const DUPLICATES: &str = "Duplicates";
 /// With the reason beside it.
-pub const REFUSED: &str = "Refused";
+pub const REJECTED: &str = "Rejected";
 /// Also among the refused: signed, but older than the tolerance. Perhaps Gemini's own retry, so it has an alarm of
 /// its own. A delivery that nobody signed is never counted here, however old.
 pub const TOO_OLD: &str = "TooOld";
 /// Not taken, for a reason of ours.
-pub const TROUBLE: &str = "Trouble";
+pub const UNAVAILABLE: &str = "Unavailable";
 
 /// With the outcome beside it.
 pub const ENDED: &str = "Ended";
@@ -43,7 +43,7 @@ pub const COUNT_MISMATCH: &str = "CountMismatch";
 /// Also among the ended: deliveries under Google's signature for jobs that are not ours.
 pub const FOREIGN: &str = "Foreign";
 /// Also among the waiting: our key does not work, or is of another project.
-pub const KEY_REFUSED: &str = "KeyRefused";
+pub const UNAUTHORIZED: &str = "Unauthorized";
 /// Also among the waiting: the API refuses to read a job (400 or 403).
 pub const REQUEST_REJECTED: &str = "RequestRejected";
 /// Also among the waiting: the API knows no such job (404 or 410).
@@ -58,9 +58,9 @@ pub const OLDEST_OPEN_SECONDS: &str = "OldestOpenSeconds";
 pub const ALL: [&str; 20] = [
     ACCEPTED,
     DUPLICATES,
-    REFUSED,
+    REJECTED,
     TOO_OLD,
-    TROUBLE,
+    UNAVAILABLE,
     ENDED,
     GONE,
     FAILED,
@@ -69,7 +69,7 @@ pub const ALL: [&str; 20] = [
     WAITING,
     CONFLICTS,
     FOREIGN,
-    KEY_REFUSED,
+    UNAUTHORIZED,
     REQUEST_REJECTED,
     JOB_NOT_FOUND,
     WEBHOOK_DISABLED,
@@ -88,19 +88,19 @@ pub fn init() {
     }
 }
 
-pub fn taken(put: &Put) {
-    write(&[(if matches!(put, Put::Duplicate) { DUPLICATES } else { ACCEPTED }, 1)], None);
+pub fn inserted(put: &Inserted) {
+    write(&[(if matches!(put, Inserted::Duplicate) { DUPLICATES } else { ACCEPTED }, 1)], None);
 }
 
-pub fn refused(refusal: Refusal) {
-    match refusal {
-        Refusal::TimestampTooOld => write(&[(REFUSED, 1), (TOO_OLD, 1)], Some(refusal.code())),
-        _ => write(&[(REFUSED, 1)], Some(refusal.code())),
+pub fn rejected(rejection: Rejection) {
+    match rejection {
+        Rejection::TimestampTooOld => write(&[(REJECTED, 1), (TOO_OLD, 1)], Some(rejection.code())),
+        _ => write(&[(REJECTED, 1)], Some(rejection.code())),
     }
 }
 
-pub fn trouble() {
-    write(&[(TROUBLE, 1)], None);
+pub fn unavailable() {
+    write(&[(UNAVAILABLE, 1)], None);
 }
 
 pub fn ended(outcome: Outcome) {
@@ -112,11 +112,11 @@ pub fn ended(outcome: Outcome) {
 }
 
 /// A row is put off. Troubles that a person must see, or that say nothing about this stack, are counted apart.
-pub fn waiting(kind: TroubleKind) {
+pub fn waiting(kind: ErrorKind) {
     let apart = match kind {
-        TroubleKind::Unauthorized => KEY_REFUSED,
-        TroubleKind::Rejected => REQUEST_REJECTED,
-        TroubleKind::NotFound => JOB_NOT_FOUND,
+        ErrorKind::Unauthorized => UNAUTHORIZED,
+        ErrorKind::Rejected => REQUEST_REJECTED,
+        ErrorKind::NotFound => JOB_NOT_FOUND,
         _ => return write(&[(WAITING, 1)], Some(kind.name())),
     };
     write(&[(WAITING, 1), (apart, 1)], Some(kind.name()));
@@ -130,7 +130,7 @@ pub fn committed(job: &EndedJob) {
 }
 
 fn lacks(job: &EndedJob) -> Vec<&'static str> {
-    let incomplete = (!job.left.is_empty()).then_some(INCOMPLETE);
+    let incomplete = (!job.skipped.is_empty()).then_some(INCOMPLETE);
     incomplete.into_iter().chain(job.mismatch().map(|_| COUNT_MISMATCH)).collect()
 }
 
@@ -181,21 +181,21 @@ fn line(function: &str, now: Millis, metrics: &[(&str, u64)], reason: Option<&st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{JobKind, Left, Stated, Summary, Sums};
+    use crate::job::{JobKind, Skipped, Stated, Summary, Sums};
 
     #[test]
     fn a_line_is_what_the_embedded_metric_format_asks_for() {
-        let line = line("stack-receiver", 1_700_000_000_123, &[(REFUSED, 1), (TOO_OLD, 1)], Some("too_old"));
+        let line = line("stack-receiver", 1_700_000_000_123, &[(REJECTED, 1), (TOO_OLD, 1)], Some("too_old"));
         assert_eq!(
             line,
             json!({
                 "_aws": {"Timestamp": 1_700_000_000_123_i64, "CloudWatchMetrics": [{
                     "Namespace": "gemhook",
                     "Dimensions": [["FunctionName"]],
-                    "Metrics": [{"Name": "Refused", "Unit": "Count"}, {"Name": "TooOld", "Unit": "Count"}],
+                    "Metrics": [{"Name": "Rejected", "Unit": "Count"}, {"Name": "TooOld", "Unit": "Count"}],
                 }]},
                 "FunctionName": "stack-receiver",
-                "Refused": 1,
+                "Rejected": 1,
                 "TooOld": 1,
                 "reason": "too_old",
             })
@@ -207,7 +207,7 @@ mod tests {
         let mut job = EndedJob::new("batches/b", JobKind::Batch, "BATCH_STATE_SUCCEEDED");
         job.summary = Some(Sums::Batch(Summary { requests: 1, succeeded: 1, ..Summary::default() }));
         assert!(lacks(&job).is_empty());
-        job.left.push(Left { source: "files/a".into(), why: "404".into() });
+        job.skipped.push(Skipped { source: "files/a".into(), why: "404".into() });
         let stated = Stated { requests: Some(3), ..Stated::default() };
         job.summary = Some(Sums::Batch(
             Summary { requests: 1, succeeded: 1, ..Summary::default() }.compared_with(stated),

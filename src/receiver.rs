@@ -24,12 +24,14 @@ use crate::{
     aws,
     clock::{SharedClock, SystemClock},
     config::{ReceiverSettings, environment},
-    door,
-    ledger::{Inbox, NewDelivery},
+    function_url,
+    ledger::{DeliveryWriter, NewDelivery},
     metrics,
+    redacted_headers::{self, Headers as RedactedHeaders},
     secrets::SecretStore,
-    seen::{self, Headers as Seen},
-    webhook::{Gate, KeySource, Refusal, SigningSecrets, Unverified, Verdict, binding::BindingKey},
+    webhook::{
+        Authenticator, JwksCache, Rejection, SigningSecrets, Unverified, Verdict, binding::BindingKey,
+    },
 };
 
 /// For one delivery, all waiting included: our own 503 leaves before the function's limit of 5 s.
@@ -39,8 +41,8 @@ const BUDGET: Duration = Duration::from_secs(4);
 const RETRY_AFTER: &str = "30";
 
 pub struct Receiver {
-    inbox: Inbox,
-    gate: Gate,
+    deliveries: DeliveryWriter,
+    authenticator: Authenticator,
     max_body_bytes: usize,
     record_headers: bool,
     clock: SharedClock,
@@ -50,9 +52,9 @@ pub struct Receiver {
 enum Answer {
     Up,
     Accepted,
-    Refused(Refusal),
+    Refused(Rejection),
     /// Our own trouble, in words for the log only.
-    Trouble(String),
+    ProcessingError(String),
 }
 
 /// Serves the function until Lambda ends it.
@@ -78,8 +80,8 @@ impl Receiver {
     ) -> Result<Self, Error> {
         let local = settings.local;
         let keys =
-            settings.dynamic.as_ref().map(|dynamic| KeySource::new(dynamic.jwks_url.clone())).transpose()?;
-        let gate = Gate {
+            settings.dynamic.as_ref().map(|dynamic| JwksCache::new(dynamic.jwks_url.clone())).transpose()?;
+        let authenticator = Authenticator {
             secrets: settings.signing.map(|source| {
                 SecretStore::new(source, secrets.clone(), move |text| SigningSecrets::for_place(text, local))
                     .with_clock(Arc::clone(&clock))
@@ -91,10 +93,10 @@ impl Receiver {
             }),
             tolerance: settings.tolerance,
         };
-        let inbox = Inbox::new(dynamodb, settings.deliveries_table);
+        let deliveries = DeliveryWriter::new(dynamodb, settings.deliveries_table);
         Ok(Self {
-            inbox,
-            gate,
+            deliveries,
+            authenticator,
             max_body_bytes: settings.max_body_bytes,
             record_headers: settings.record_headers,
             clock,
@@ -103,19 +105,25 @@ impl Receiver {
 
     /// One invocation, by the event of a Function URL.
     pub async fn invoke(self: Arc<Self>, event: LambdaEvent<Value>) -> Result<Value, Error> {
-        let seen = self.record_headers.then(|| seen::headers(&event.payload));
-        let Some(request) = door::request(event.payload) else {
-            return Ok(door::malformed(&self.respond(&Answer::Refused(Refusal::MalformedRequest))?));
+        let redacted_headers = self.record_headers.then(|| redacted_headers::headers(&event.payload));
+        let Some(request) = function_url::request(event.payload) else {
+            return Ok(function_url::malformed(
+                &self.respond(&Answer::Refused(Rejection::MalformedRequest))?,
+            ));
         };
         let mut adapter = Adapter::from(service_fn(move |request: Request| {
-            let (receiver, seen) = (Arc::clone(&self), seen.clone());
-            async move { receiver.handle(request, seen).await }
+            let (receiver, redacted_headers) = (Arc::clone(&self), redacted_headers.clone());
+            async move { receiver.handle(request, redacted_headers).await }
         }));
         let answer = adapter.call(LambdaEvent::new(request, event.context)).await?;
         Ok(serde_json::to_value(answer)?)
     }
 
-    async fn handle(&self, request: Request, seen: Option<Seen>) -> Result<Response<Body>, Error> {
+    async fn handle(
+        &self,
+        request: Request,
+        redacted_headers: Option<RedactedHeaders>,
+    ) -> Result<Response<Body>, Error> {
         let context = request.lambda_context_ref();
         let receipt = context.map(|context| context.request_id.clone()).unwrap_or_default();
         let (parts, body) = request.into_parts();
@@ -128,53 +136,59 @@ impl Receiver {
                     Body::Binary(bytes) => Bytes::from(bytes),
                     _ => Bytes::new(),
                 };
-                let taken = self.take(&parts.headers, body, &receipt, seen);
+                let taken = self.take(&parts.headers, body, &receipt, redacted_headers);
                 match timeout(BUDGET, taken).await {
                     Ok(answer) => answer,
-                    Err(_) => Answer::Trouble("it took too long".to_owned()),
+                    Err(_) => Answer::ProcessingError("it took too long".to_owned()),
                 }
             }
-            _ => Answer::Refused(Refusal::MethodNotAllowed),
+            _ => Answer::Refused(Rejection::MethodNotAllowed),
         };
         self.respond(&answer)
     }
 
-    async fn take(&self, headers: &HeaderMap, body: Bytes, receipt: &str, seen: Option<Seen>) -> Answer {
+    async fn take(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        receipt: &str,
+        redacted_headers: Option<RedactedHeaders>,
+    ) -> Answer {
         if body.len() > self.max_body_bytes {
-            return Answer::Refused(Refusal::BodyTooLarge);
+            return Answer::Refused(Rejection::BodyTooLarge);
         }
         let unverified = match Unverified::new(headers, body) {
             Ok(unverified) => unverified,
-            Err(refusal) => return Answer::Refused(refusal),
+            Err(rejection) => return Answer::Refused(rejection),
         };
         let now = self.clock.now();
-        let delivery = match self.gate.admit(&unverified, now.div_euclid(1000)).await {
+        let delivery = match self.authenticator.authenticate(&unverified, now.div_euclid(1000)).await {
             Verdict::Authenticated(delivery) => delivery,
-            Verdict::Rejected(refusal) => return Answer::Refused(refusal),
-            Verdict::Unavailable(why) => return Answer::Trouble(why),
+            Verdict::Rejected(rejection) => return Answer::Refused(rejection),
+            Verdict::Unavailable(why) => return Answer::ProcessingError(why),
         };
         let event = delivery.event();
         let new = NewDelivery::new(&delivery, event, receipt, now);
-        let new = match seen {
-            Some(seen) => new.with_headers(seen),
+        let new = match redacted_headers {
+            Some(redacted_headers) => new.with_headers(redacted_headers),
             None => new,
         };
-        match self.inbox.put(new).await {
-            Ok(put) => {
-                metrics::taken(&put);
+        match self.deliveries.insert(new).await {
+            Ok(inserted) => {
+                metrics::inserted(&inserted);
                 tracing::info!(
                     webhook_id = delivery.row_key(),
                     event_type = event.event_type.as_deref(),
                     job = event.job_hint.as_deref(),
                     scheme = delivery.scheme().name(),
                     key_id = delivery.key_id(),
-                    beside = put.beside(),
+                    beside = inserted.beside(),
                     "{}",
-                    put.name()
+                    inserted.name()
                 );
                 Answer::Accepted
             }
-            Err(error) => Answer::Trouble(error.to_string()),
+            Err(error) => Answer::ProcessingError(error.to_string()),
         }
     }
 
@@ -183,13 +197,13 @@ impl Receiver {
         let (status, body) = match answer {
             Answer::Up => (200, r#"{"service":"gemhook","status":"up"}"#),
             Answer::Accepted => (200, r#"{"status":"accepted"}"#),
-            Answer::Refused(refusal) => {
-                metrics::refused(*refusal);
-                tracing::warn!(reason = refusal.code(), status = refusal.status(), "refused");
-                (refusal.status(), r#"{"status":"refused"}"#)
+            Answer::Refused(rejection) => {
+                metrics::rejected(*rejection);
+                tracing::warn!(reason = rejection.code(), status = rejection.status(), "refused");
+                (rejection.status(), r#"{"status":"refused"}"#)
             }
-            Answer::Trouble(why) => {
-                metrics::trouble();
+            Answer::ProcessingError(why) => {
+                metrics::unavailable();
                 tracing::error!(why, status = 503, "not taken");
                 (503, r#"{"status":"try again"}"#)
             }

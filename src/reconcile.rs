@@ -11,11 +11,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     clock::{Millis, SharedClock},
-    gemini::{Gemini, Listed, Name, Standing, Webhook},
+    error::ProcessingError,
+    gemini::{Gemini, JobState, Listed, Name, Webhook},
     job::JobKind,
-    ledger::{Ledger, LedgerError, NewDelivery, Put, Watched},
+    ledger::{Inserted, Ledger, LedgerError, NewDelivery, Watched},
     metrics,
-    trouble::Trouble,
 };
 
 const HOUR: Millis = 3_600_000;
@@ -27,21 +27,21 @@ const SCHEDULED: (Millis, Millis) = (47 * HOUR, HOUR);
 const LONGEST_BATCH: Millis = 72 * HOUR;
 
 /// Rows looked up at once.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENCY: usize = 8;
 
 /// A list is asked for again this often where the trouble is passing.
-const TRIES: u32 = 3;
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const MAX_ATTEMPTS: u32 = 3;
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
 /// For one call of the API, begun before the plan's end. The archiver's plan ends a minute before its invocation.
 const CALL: Duration = Duration::from_secs(45);
 
 /// Between two looks at a followed job: doubled from an hour on, and never so long that a video could be gone.
-const LONGEST_LOOK: Millis = 6 * HOUR;
+const MAX_LOOK_INTERVAL: Millis = 6 * HOUR;
 /// A schedule is not to the second: a look that is nearly due is due.
-const SLACK: Millis = 5 * 60_000;
+const SCHEDULE_SLACK: Millis = 5 * 60_000;
 /// A job may be followed before the API shows it, so that often an absent one counts as open.
-const ABSENT_LOOKS: i64 = 2;
+const MAX_NOT_FOUND_LOOKS: i64 = 2;
 
 /// Which batches are looked for.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +83,7 @@ pub struct Plan {
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Reconciled {
+pub struct ReconcileResult {
     /// Batches on the pages that were read.
     pub listed: u64,
     /// Of those, the ones that ended in the window.
@@ -93,11 +93,11 @@ pub struct Reconciled {
     /// Jobs that were entered, or would be.
     pub entered: Vec<String>,
     /// Addresses of webhooks that Gemini has switched off.
-    pub switched_off: Vec<String>,
+    pub disabled_webhooks: Vec<String>,
     /// Of those, the ones that were switched on again.
-    pub switched_on: Vec<String>,
+    pub reenabled_webhooks: Vec<String>,
     /// What could not be done; the next run tries again.
-    pub troubles: Vec<String>,
+    pub errors: Vec<String>,
     /// Where the list of batches goes on, if there was no time for all of it.
     #[serde(skip)]
     pub next_page: Option<String>,
@@ -113,15 +113,15 @@ pub struct Reconciler<'a> {
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
-    Gemini(#[from] Trouble),
+    Gemini(#[from] ProcessingError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
 impl Reconciler<'_> {
     /// Each of the three parts goes on where another one fails.
-    pub async fn run(&self) -> Reconciled {
-        let mut found = Reconciled::default();
+    pub async fn run(&self) -> ReconcileResult {
+        let mut found = ReconcileResult::default();
         let has_webhook = self.webhooks(&mut found).await;
         let batches = match (&self.plan.batches, &has_webhook) {
             (Some(batches), Ok(true)) => self.batches(batches, &mut found).await,
@@ -130,9 +130,9 @@ impl Reconciler<'_> {
         };
         let watched = self.watched(&mut found).await;
         for failed in [has_webhook.map(|_| ()), batches, watched].into_iter().filter_map(Result::err) {
-            found.troubles.push(failed.to_string());
+            found.errors.push(failed.to_string());
         }
-        for why in &found.troubles {
+        for why in &found.errors {
             tracing::error!(reason = "reconcile_failed", why, "not all was reconciled");
         }
         tracing::info!(
@@ -140,7 +140,7 @@ impl Reconciler<'_> {
             ended = found.ended,
             looked_at = found.looked_at,
             entered = found.entered.len(),
-            switched_off = found.switched_off.len(),
+            disabled_webhooks = found.disabled_webhooks.len(),
             "reconciled"
         );
         found
@@ -148,13 +148,13 @@ impl Reconciler<'_> {
 
     /// Goes through the list, page by page. A list that has come newest first until now is left where it is so old
     /// that nothing behind can have ended in the window.
-    async fn batches(&self, batches: &Batches, found: &mut Reconciled) -> Result<(), Failed> {
+    async fn batches(&self, batches: &Batches, found: &mut ReconcileResult) -> Result<(), Failed> {
         found.next_page.clone_from(&batches.page);
         let (mut last_created, mut newest_first) = (Millis::MAX, true);
         while self.in_time() {
             let (page, next) = match self.page(found.next_page.as_deref()).await {
                 // A page that was remembered from the last run may not be there any more.
-                Err(Trouble::Rejected(_) | Trouble::Absent(_))
+                Err(ProcessingError::Rejected(_) | ProcessingError::NotFound(_))
                     if found.next_page == batches.page && batches.page.is_some() =>
                 {
                     self.page(None).await?
@@ -174,7 +174,7 @@ impl Reconciler<'_> {
                 return Ok(());
             }
         }
-        Err(Trouble::OutOfTime.into())
+        Err(ProcessingError::DeadlineExceeded.into())
     }
 
     /// Enters what of a page has ended in the window and has not ended here.
@@ -182,7 +182,7 @@ impl Reconciler<'_> {
         &self,
         page: Vec<Listed>,
         batches: &Batches,
-        found: &mut Reconciled,
+        found: &mut ReconcileResult,
     ) -> Result<(), Failed> {
         let window = batches.from..=batches.to;
         let ended = page
@@ -194,24 +194,24 @@ impl Reconciler<'_> {
             let known = self.ledger.has_ended(batch.name.as_str()).await?;
             Ok::<_, LedgerError>((!known).then_some(batch))
         });
-        let missing: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+        let missing: Vec<_> = stream::iter(looks).buffered(MAX_CONCURRENCY).try_collect().await?;
         for batch in missing.into_iter().flatten() {
             if let Err(error) =
                 self.enter(&batch.name, JobKind::Batch, batch.time, self.plan.bound, found).await
             {
-                found.troubles.push(format!("{}: {error}", batch.name));
+                found.errors.push(format!("{}: {error}", batch.name));
             }
         }
         Ok(())
     }
 
-    async fn page(&self, token: Option<&str>) -> Result<(Vec<Listed>, Option<String>), Trouble> {
+    async fn page(&self, token: Option<&str>) -> Result<(Vec<Listed>, Option<String>), ProcessingError> {
         let mut tried = 1;
         loop {
             match self.call(self.gemini.list_batches(token)).await {
-                Err(Trouble::Passing { after, .. }) if tried < TRIES && self.in_time() => {
+                Err(ProcessingError::Transient { after, .. }) if tried < MAX_ATTEMPTS && self.in_time() => {
                     let pause = after.unwrap_or(Duration::from_secs(1) * tried);
-                    sleep(pause.clamp(Duration::from_secs(1), LONGEST_PAUSE)).await;
+                    sleep(pause.clamp(Duration::from_secs(1), MAX_PAUSE)).await;
                     tried += 1;
                 }
                 answer => return answer,
@@ -219,20 +219,22 @@ impl Reconciler<'_> {
         }
     }
 
-    async fn watched(&self, found: &mut Reconciled) -> Result<(), Failed> {
+    async fn watched(&self, found: &mut ReconcileResult) -> Result<(), Failed> {
         let mut after = None;
         loop {
             let (page, next) = self.ledger.watched(after).await?;
             for watched in &page {
                 if !self.in_time() {
-                    return Err(Trouble::OutOfTime.into());
+                    return Err(ProcessingError::DeadlineExceeded.into());
                 }
                 match self.look(watched, found).await {
                     Ok(()) => {}
                     // Nothing is said about any job.
-                    Err(Failed::Gemini(refused @ Trouble::KeyRefused(_))) => return Err(refused.into()),
+                    Err(Failed::Gemini(refused @ ProcessingError::Unauthorized(_))) => {
+                        return Err(refused.into());
+                    }
                     Err(failed) => {
-                        found.troubles.push(format!("{}: {failed}", watched.job));
+                        found.errors.push(format!("{}: {failed}", watched.job));
                         self.look_later(watched).await?;
                     }
                 }
@@ -244,12 +246,12 @@ impl Reconciler<'_> {
         }
     }
 
-    async fn look(&self, watched: &Watched, found: &mut Reconciled) -> Result<(), Failed> {
+    async fn look(&self, watched: &Watched, found: &mut ReconcileResult) -> Result<(), Failed> {
         let now = self.clock.now();
         if watched.until <= now {
             return self.forget(watched, "it was followed for as long as was asked").await;
         }
-        if watched.look_at > now.saturating_add(SLACK) && !self.plan.all_watched {
+        if watched.look_at > now.saturating_add(SCHEDULE_SLACK) && !self.plan.all_watched {
             return Ok(());
         }
         // An application may follow an interaction by the bare id that the API gave it.
@@ -261,9 +263,9 @@ impl Reconciler<'_> {
             return self.forget(watched, "it is no name of a job").await;
         };
         found.looked_at += 1;
-        let standing = self.call(self.gemini.standing(&name)).await?;
-        let gone = standing == Standing::Unknown && watched.looks >= ABSENT_LOOKS;
-        if standing == Standing::Ended || gone {
+        let job_state = self.call(self.gemini.job_state(&name)).await?;
+        let gone = job_state == JobState::Unknown && watched.looks >= MAX_NOT_FOUND_LOOKS;
+        if job_state == JobState::Ended || gone {
             if name.as_str() != watched.job && self.ledger.has_ended(name.as_str()).await? {
                 return self.forget(watched, "it has ended under its full name").await;
             }
@@ -277,7 +279,7 @@ impl Reconciler<'_> {
     async fn look_later(&self, watched: &Watched) -> Result<(), LedgerError> {
         if !self.plan.dry_run {
             let doublings = watched.looks.clamp(0, 8);
-            let again_at = self.clock.now().saturating_add((HOUR << doublings).min(LONGEST_LOOK));
+            let again_at = self.clock.now().saturating_add((HOUR << doublings).min(MAX_LOOK_INTERVAL));
             let _ = self.ledger.looked(watched, again_at).await?;
         }
         Ok(())
@@ -297,13 +299,13 @@ impl Reconciler<'_> {
         kind: JobKind,
         ended: Option<Millis>,
         bound: bool,
-        found: &mut Reconciled,
+        found: &mut ReconcileResult,
     ) -> Result<(), LedgerError> {
         if !self.plan.dry_run {
             let receipt = uuid::Uuid::new_v4().to_string();
             let row = NewDelivery::of_job(job.as_str(), kind, ended, &receipt, self.clock.now());
             let row = if bound { row.only_if_bound() } else { row };
-            if !matches!(self.ledger.enter(row).await?, Put::Stored | Put::StoredBefore) {
+            if !matches!(self.ledger.enter(row).await?, Inserted::Stored | Inserted::StoredBefore) {
                 return Ok(());
             }
             tracing::warn!(job = %job, kind = kind.name(), "ended without an event that reached us: entered");
@@ -313,18 +315,18 @@ impl Reconciler<'_> {
     }
 
     /// Notices webhooks that Gemini has switched off. Whether a webhook of the key's project is ours.
-    async fn webhooks(&self, found: &mut Reconciled) -> Result<bool, Failed> {
+    async fn webhooks(&self, found: &mut ReconcileResult) -> Result<bool, Failed> {
         let Some(webhooks) = self.call(self.gemini.webhooks()).await? else { return Ok(false) };
-        for webhook in webhooks.iter().filter(|webhook| webhook.is_switched_off() && self.is_ours(webhook)) {
+        for webhook in webhooks.iter().filter(|webhook| webhook.is_disabled() && self.is_ours(webhook)) {
             notice(webhook);
-            found.switched_off.push(webhook.uri.clone());
+            found.disabled_webhooks.push(webhook.uri.clone());
             if self.plan.reenable && !self.plan.dry_run {
                 match self.call(self.gemini.enable_webhook(webhook)).await {
                     Ok(()) => {
                         tracing::warn!(webhook = webhook.id, uri = webhook.uri, "switched on again");
-                        found.switched_on.push(webhook.uri.clone());
+                        found.reenabled_webhooks.push(webhook.uri.clone());
                     }
-                    Err(trouble) => found.troubles.push(trouble.to_string()),
+                    Err(error) => found.errors.push(error.to_string()),
                 }
             }
         }
@@ -340,8 +342,11 @@ impl Reconciler<'_> {
     }
 
     /// A call of the API, which must not outlast the invocation.
-    async fn call<T>(&self, call: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-        let late = |_| Err(Trouble::passing(format!("no answer within {} s", CALL.as_secs())));
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, ProcessingError>>,
+    ) -> Result<T, ProcessingError> {
+        let late = |_| Err(ProcessingError::transient(format!("no answer within {} s", CALL.as_secs())));
         timeout(CALL, call).await.unwrap_or_else(late)
     }
 }

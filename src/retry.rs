@@ -10,15 +10,15 @@
 //! | not announced | doubled with full jitter up to 1 h | `failed` after 72 h; a redrive announces it |
 //! | out of time | at once, or doubled where nothing is gained | `failed` after 72 h without progress |
 //!
-//! Each time counts from when the row met this class of trouble (`trouble_since`), not from when it was put. The
+//! Each time counts from when the row met this class of trouble (`error_since`), not from when it was put. The
 //! seven days are the row's `give_up_at`, which its lease enforces.
 
 use std::time::Duration;
 
 use crate::{
     clock::{Millis, until},
-    ledger::{Delivery, PATIENCE, TroubleKind},
-    trouble::Trouble,
+    error::ProcessingError,
+    ledger::{Delivery, ErrorKind, RETRY_FOR},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ const OBEDIENT_ATTEMPTS: i64 = 3;
 
 /// How long troubles are waited out. The local machine is quicker.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct RetryPolicy {
     /// The first wait of a transient trouble, doubled with every attempt.
     pub first: Duration,
     /// The longest wait of our own choice.
@@ -63,7 +63,7 @@ pub struct Pace {
     pub key: Duration,
 }
 
-impl Default for Pace {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             first: MINUTE,
@@ -85,7 +85,7 @@ impl Default for Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It is tried again after this, and counts under this class until then.
-    Wait(Duration, TroubleKind),
+    Wait(Duration, ErrorKind),
     /// It ends as `failed`. A person can redrive it.
     Fail,
     /// It ends as `foreign`.
@@ -101,7 +101,7 @@ pub struct Known {
     pub progress: bool,
 }
 
-impl Pace {
+impl RetryPolicy {
     /// Before the next try of a transient trouble: what the API asked for, else doubled with full jitter.
     pub fn wait(&self, attempt: i64, asked: Option<Duration>) -> Duration {
         let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 20)).unwrap_or(0);
@@ -128,41 +128,45 @@ impl Pace {
 
     /// What comes of a row whose end the event bus did not take.
     pub fn announce_again(&self, row: &Delivery, now: Millis) -> Next {
-        match until(row.trouble_began(TroubleKind::Announce, now), now) < PATIENCE {
-            true => Next::Wait(self.wait(row.attempt, None), TroubleKind::Announce),
+        match until(row.error_began(ErrorKind::Announce, now), now) < RETRY_FOR {
+            true => Next::Wait(self.wait(row.attempt, None), ErrorKind::Announce),
             false => Next::Fail,
         }
     }
 
     /// What comes of a row after an attempt that ended in this trouble.
-    pub fn next(&self, trouble: &Trouble, row: &Delivery, known: Known, now: Millis) -> Next {
-        let waited = |kind| until(row.trouble_began(kind, now), now);
+    pub fn next(&self, error: &ProcessingError, row: &Delivery, known: Known, now: Millis) -> Next {
+        let waited = |kind| until(row.error_began(kind, now), now);
         let rare = self.foreign_looks.last().copied().unwrap_or(self.longest);
-        match trouble {
-            Trouble::Passing { after, .. } if waited(TroubleKind::Transient) < PATIENCE => {
+        match error {
+            ProcessingError::Transient { after, .. } if waited(ErrorKind::Transient) < RETRY_FOR => {
                 let wait = after.unwrap_or_else(|| self.wait(row.attempt, None));
-                Next::Wait(wait.clamp(self.shortest, self.longest_asked), TroubleKind::Transient)
+                Next::Wait(wait.clamp(self.shortest, self.longest_asked), ErrorKind::Transient)
             }
-            Trouble::OutOfTime if known.progress => Next::Wait(Duration::ZERO, TroubleKind::Deadline),
-            Trouble::OutOfTime if waited(TroubleKind::Deadline) < PATIENCE => {
+            ProcessingError::DeadlineExceeded if known.progress => {
+                Next::Wait(Duration::ZERO, ErrorKind::Deadline)
+            }
+            ProcessingError::DeadlineExceeded if waited(ErrorKind::Deadline) < RETRY_FOR => {
                 let first = row.attempt <= OBEDIENT_ATTEMPTS;
                 let wait = if first { Duration::ZERO } else { self.wait(row.attempt, None) };
-                Next::Wait(wait, TroubleKind::Deadline)
+                Next::Wait(wait, ErrorKind::Deadline)
             }
-            Trouble::Passing { .. } | Trouble::OutOfTime | Trouble::Lasting(_) => Next::Fail,
-            Trouble::Foreign(_) => Next::Foreign,
-            Trouble::Absent(_) => {
-                let wait = self.look_again(known.ours, waited(TroubleKind::NotFound)).unwrap_or(self.absent);
-                Next::Wait(wait, TroubleKind::NotFound)
+            ProcessingError::Transient { .. }
+            | ProcessingError::DeadlineExceeded
+            | ProcessingError::Permanent(_) => Next::Fail,
+            ProcessingError::Foreign(_) => Next::Foreign,
+            ProcessingError::NotFound(_) => {
+                let wait = self.look_again(known.ours, waited(ErrorKind::NotFound)).unwrap_or(self.absent);
+                Next::Wait(wait, ErrorKind::NotFound)
             }
-            Trouble::Expired(_) => Next::Wait(self.absent, TroubleKind::OutputMissing),
-            Trouble::KeyRefused(_) | Trouble::OtherProject(_) => {
-                Next::Wait(self.key, TroubleKind::Unauthorized)
+            ProcessingError::OutputExpired(_) => Next::Wait(self.absent, ErrorKind::OutputMissing),
+            ProcessingError::Unauthorized(_) | ProcessingError::OtherProject(_) => {
+                Next::Wait(self.key, ErrorKind::Unauthorized)
             }
-            Trouble::Rejected(_) if known.ours => Next::Wait(self.key, TroubleKind::Rejected),
-            Trouble::Rejected(_) => {
-                let wait = self.look_again(false, waited(TroubleKind::Rejected)).unwrap_or(rare);
-                Next::Wait(wait, TroubleKind::Rejected)
+            ProcessingError::Rejected(_) if known.ours => Next::Wait(self.key, ErrorKind::Rejected),
+            ProcessingError::Rejected(_) => {
+                let wait = self.look_again(false, waited(ErrorKind::Rejected)).unwrap_or(rare);
+                Next::Wait(wait, ErrorKind::Rejected)
             }
         }
     }
@@ -174,39 +178,42 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let pace = Pace::default();
+        let retry_policy = RetryPolicy::default();
         for attempt in [1, 2, 3, 7, 100, i64::MAX] {
             for _ in 0..100 {
                 let ceiling = [60, 120, 240].get(attempt as usize - 1).copied().unwrap_or(3600);
-                assert!(pace.wait(attempt, None) <= Duration::from_secs(ceiling), "attempt {attempt}");
+                assert!(
+                    retry_policy.wait(attempt, None) <= Duration::from_secs(ceiling),
+                    "attempt {attempt}"
+                );
             }
         }
     }
 
     #[test]
     fn the_api_is_obeyed_between_a_second_and_six_hours() {
-        let pace = Pace::default();
+        let retry_policy = RetryPolicy::default();
         for attempt in [1, 3] {
             let asked = Duration::from_millis(29_500);
-            assert_eq!(pace.wait(attempt, Some(asked)), asked);
+            assert_eq!(retry_policy.wait(attempt, Some(asked)), asked);
         }
         assert!(
-            pace.wait(9, Some(MINUTE)) >= MINUTE,
+            retry_policy.wait(9, Some(MINUTE)) >= MINUTE,
             "a row that was tried often may wait longer than asked"
         );
-        assert_eq!(pace.wait(1, Some(HOUR * 24)), HOUR * 6);
+        assert_eq!(retry_policy.wait(1, Some(HOUR * 24)), HOUR * 6);
         for _ in 0..1000 {
             for asked in [Some(Duration::ZERO), Some(Duration::from_nanos(1)), None] {
-                assert!(pace.wait(1, asked) >= Duration::from_secs(1));
+                assert!(retry_policy.wait(1, asked) >= Duration::from_secs(1));
             }
         }
     }
 
     /// Hours from the first look at which a job is looked for, if each look comes when it is due.
     fn looks(ours: bool) -> Vec<f64> {
-        let (pace, mut waited) = (Pace::default(), Duration::ZERO);
+        let (retry_policy, mut waited) = (RetryPolicy::default(), Duration::ZERO);
         let mut looks = Vec::new();
-        while let Some(wait) = pace.look_again(ours, waited) {
+        while let Some(wait) = retry_policy.look_again(ours, waited) {
             waited += wait;
             looks.push(waited.as_secs_f64() / 3600.0);
         }

@@ -15,10 +15,10 @@ use crate::clock::{Millis, SharedClock, SystemClock};
 pub const PLACEHOLDER: &str = "not-set-yet";
 
 /// How long a value is used before it is read again.
-const FRESH: Millis = 300_000;
+const TTL: Millis = 300_000;
 
 /// At least this long between two reads, while there is a value: a bad signature may ask for a newer one sooner.
-const COOL_DOWN: Millis = 30_000;
+const MIN_REFRESH_INTERVAL: Millis = 30_000;
 /// At least this long between two reads while there is no value at all.
 const RETRY: Millis = 2_000;
 
@@ -136,7 +136,7 @@ impl<T> SecretStore<T> {
         match (read, &held.known) {
             (Err(error), Ok(_)) => {
                 tracing::warn!(%error, "keeping the secret read earlier");
-                held.not_before = now + COOL_DOWN;
+                held.not_before = now + MIN_REFRESH_INTERVAL;
             }
             (Err(error), Err(_)) => {
                 held.known = Err(error);
@@ -144,7 +144,7 @@ impl<T> SecretStore<T> {
             }
             (Ok(value), _) => {
                 held.known = Ok(Arc::new(value));
-                (held.fresh_until, held.not_before) = (now + FRESH, now + COOL_DOWN);
+                (held.fresh_until, held.not_before) = (now + TTL, now + MIN_REFRESH_INTERVAL);
             }
         }
     }

@@ -14,11 +14,11 @@ use crate::{
     clock::Millis,
     ledger::{DueRow, Ledger, LedgerError, condition::Item},
     metrics,
-    worker::{Worked, Worker},
+    worker::{RowResult, Worker},
 };
 
 /// Rows worked at once.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENCY: usize = 4;
 
 const PAGE: i32 = 50;
 
@@ -27,7 +27,7 @@ const LAST_START: Millis = 60_000;
 
 /// What a sweep came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Swept {
+pub struct SweepResult {
     /// Rows that were due, as far as the index was read.
     pub due: u64,
     /// Of those, rows whose lease was ours.
@@ -37,11 +37,11 @@ pub struct Swept {
     pub oldest_received_at: Option<Millis>,
 }
 
-impl Swept {
-    fn note(&mut self, key: &str, result: Result<Worked, LedgerError>) {
+impl SweepResult {
+    fn note(&mut self, key: &str, result: Result<RowResult, LedgerError>) {
         match result {
-            Ok(Worked::NotOurs | Worked::PutBack) => {}
-            Ok(Worked::Failed) => (self.worked, self.failed) = (self.worked + 1, self.failed + 1),
+            Ok(RowResult::NotOurs | RowResult::PutBack) => {}
+            Ok(RowResult::Failed) => (self.worked, self.failed) = (self.worked + 1, self.failed + 1),
             Ok(_) => self.worked += 1,
             Err(error) => tracing::error!(webhook_id = key, %error, "not worked"),
         }
@@ -50,15 +50,15 @@ impl Swept {
 
 /// Works off what is due by then. `end` is when the invocation ends. A shard that cannot be read is an error after
 /// all others were worked.
-pub async fn sweep(worker: &Worker, due_by: Millis, end: Millis) -> Result<Swept, LedgerError> {
+pub async fn sweep(worker: &Worker, due_by: Millis, end: Millis) -> Result<SweepResult, LedgerError> {
     let begun = worker.clock.now();
     let last_start = end.saturating_sub(LAST_START);
     let half_time = last_start.min(begun.saturating_add(end.saturating_sub(begun) / 2));
     let mut due = DueRows::new(&worker.ledger, due_by);
-    let (mut swept, mut suspects) = (Swept::default(), Vec::new());
+    let (mut swept, mut suspects) = (SweepResult::default(), Vec::new());
     let mut at_work = FuturesUnordered::new();
     loop {
-        while at_work.len() < AT_ONCE {
+        while at_work.len() < MAX_CONCURRENCY {
             // Rows that are worked alone need time as well.
             let until = if suspects.is_empty() { last_start } else { half_time };
             if worker.clock.now() >= until {
@@ -75,7 +75,7 @@ pub async fn sweep(worker: &Worker, due_by: Millis, end: Millis) -> Result<Swept
         }
         match at_work.next().await {
             None => break,
-            Some((row, Ok(Worked::PutBack))) => suspects.push(DueRow { crashes: row.crashes + 1, ..row }),
+            Some((row, Ok(RowResult::PutBack))) => suspects.push(DueRow { crashes: row.crashes + 1, ..row }),
             Some((row, result)) => swept.note(&row.key, result),
         }
     }

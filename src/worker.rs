@@ -8,45 +8,45 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub use crate::retry::Pace;
+pub use crate::retry::RetryPolicy;
 use crate::{
     announce::{Announcement, Announcer},
     archive::{Archive, Checkpoints, Report, Task},
     attempt::Attempted,
     clock::{Millis, SharedClock, millis},
+    error::ProcessingError,
     invocation::Time,
     ledger::{
-        Committed, Delivery, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome, TroubleKind, Wait,
+        Committed, Delivery, ErrorKind, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome, Wait,
         condition::text, schema::attr,
     },
     metrics,
     retry::{Known, Next},
-    trouble::Trouble,
 };
 
 /// A lease at first. Work that takes longer extends it once, to the invocation's end and a little more.
 const LEASE: Duration = Duration::from_secs(90);
 const EXTEND_AFTER: Duration = Duration::from_secs(60);
-const AFTERWARDS: Duration = Duration::from_secs(30);
+const LEASE_GRACE: Duration = Duration::from_secs(30);
 
 /// For an announcement, where there is time for all of it.
-const ANNOUNCING: Duration = Duration::from_secs(12);
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// For keeping a first delivery, which is best effort.
 const KEEPING: Duration = Duration::from_secs(5);
 
 /// How long an open job is followed.
-const WATCH: Duration = Duration::from_secs(7 * 86_400);
+const WATCH_FOR: Duration = Duration::from_secs(7 * 86_400);
 
 /// What became of a row in one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Worked {
+pub enum RowResult {
     /// Somebody else has it, it is not due, it has ended, or there is no time left to begin it.
     NotOurs,
     /// It has cost a worker before, so it was put back to be worked alone.
     PutBack,
     Ended(Outcome),
-    Waiting(TroubleKind),
+    Waiting(ErrorKind),
     Failed,
     /// The lease was lost on the way: another worker writes.
     Lost,
@@ -58,46 +58,46 @@ pub struct Worker {
     /// None where there is no bus: then a commit ends its row.
     pub announcer: Option<Announcer>,
     pub clock: SharedClock,
-    pub pace: Pace,
+    pub retry_policy: RetryPolicy,
     /// The address that our webhook is registered with.
     pub webhook_url: Option<String>,
 }
 
 /// What was written, and the words for it where something is missing.
-type Settled = Result<(Worked, Option<String>), LedgerError>;
+type Applied = Result<(RowResult, Option<String>), LedgerError>;
 
 impl Worker {
     /// Leases the row and works it until it has ended, waits, or the invocation is near its end. The caller works no
     /// other row at the same time.
-    pub async fn work(&self, key: &str, end: Millis) -> Result<Worked, LedgerError> {
+    pub async fn work(&self, key: &str, end: Millis) -> Result<RowResult, LedgerError> {
         Box::pin(self.run(key, end, true)).await
     }
 
     /// The same beside other rows of the same process. A row that has cost a worker is put back
-    /// ([`Worked::PutBack`]): if it kills this one too, its neighbours must not pay for it.
-    pub async fn work_beside_others(&self, key: &str, end: Millis) -> Result<Worked, LedgerError> {
+    /// ([`RowResult::PutBack`]): if it kills this one too, its neighbours must not pay for it.
+    pub async fn work_beside_others(&self, key: &str, end: Millis) -> Result<RowResult, LedgerError> {
         Box::pin(self.run(key, end, false)).await
     }
 
-    async fn run(&self, key: &str, end: Millis, alone: bool) -> Result<Worked, LedgerError> {
+    async fn run(&self, key: &str, end: Millis, alone: bool) -> Result<RowResult, LedgerError> {
         let started = Instant::now();
-        let Some(time) = Time::new(self.clock.now(), end) else { return Ok(Worked::NotOurs) };
-        let last = end.saturating_add(millis(AFTERWARDS));
+        let Some(time) = Time::new(self.clock.now(), end) else { return Ok(RowResult::NotOurs) };
+        let last = end.saturating_add(millis(LEASE_GRACE));
         let lease = self.clock.now().saturating_add(millis(LEASE)).min(last);
         let row = match self.ledger.lease(key, lease).await? {
-            Lease::Refused => return Ok(Worked::NotOurs),
+            Lease::NotTaken => return Ok(RowResult::NotOurs),
             Lease::NewerSchema(schema) => {
                 tracing::error!(webhook_id = key, schema, "left for newer code");
-                return Ok(Worked::NotOurs);
+                return Ok(RowResult::NotOurs);
             }
             Lease::Unreadable(why) => {
                 metrics::failed();
                 tracing::error!(webhook_id = key, why, "failed");
-                return Ok(Worked::Failed);
+                return Ok(RowResult::Failed);
             }
             Lease::GaveUp(row) => {
-                tell(&row, Worked::Failed, row.last_error.as_deref(), started);
-                return Ok(Worked::Failed);
+                log_result(&row, RowResult::Failed, row.last_error.as_deref(), started);
+                return Ok(RowResult::Failed);
             }
             Lease::Taken(row) => row,
         };
@@ -108,23 +108,23 @@ impl Worker {
             Some(outcome) => self.announce(&row, outcome, time).await,
             None => self.archive(&row, last, time).await,
         };
-        let (worked, why) = match settled {
+        let (result, why) = match settled {
             Ok(settled) => settled,
             Err(error) => self.not_written(&row, error).await?,
         };
-        tell(&row, worked, why.as_deref(), started);
-        Ok(worked)
+        log_result(&row, result, why.as_deref(), started);
+        Ok(result)
     }
 
-    async fn put_back(&self, row: &Delivery) -> Result<Worked, LedgerError> {
+    async fn put_back(&self, row: &Delivery) -> Result<RowResult, LedgerError> {
         let why = row.last_error.as_deref().unwrap_or("a worker died on it, so it is worked alone");
-        let kind = row.trouble.unwrap_or(TroubleKind::Transient);
+        let kind = row.error_kind.unwrap_or(ErrorKind::Transient);
         let checkpoint = row.checkpoint.as_deref();
         let wait = Wait { due_at: self.clock.now(), why, kind, checkpoint };
-        Ok(fenced(self.ledger.wait(row, wait).await?, Worked::PutBack))
+        Ok(fenced(self.ledger.wait(row, wait).await?, RowResult::PutBack))
     }
 
-    async fn archive(&self, row: &Delivery, last: Millis, time: Time) -> Settled {
+    async fn archive(&self, row: &Delivery, last: Millis, time: Time) -> Applied {
         let _ = timeout(KEEPING, self.archive.first.keep(&self.archive.bucket, row)).await;
         let checkpoints = Checkpoints::of(row.checkpoint.as_deref());
         let now = self.clock.now();
@@ -135,23 +135,23 @@ impl Worker {
             Ok(attempted) => attempted,
             Err(_) => match self.ledger.extend(row, last).await? {
                 Fence::Held => attempt.await,
-                Fence::Lost => return Ok((Worked::Lost, None)),
+                Fence::Lost => return Ok((RowResult::Lost, None)),
             },
         };
-        let out_of_time = |_| Attempted { report: Err(Trouble::OutOfTime), ours: true };
+        let out_of_time = |_| Attempted { report: Err(ProcessingError::DeadlineExceeded), ours: true };
         let attempted = attempted.unwrap_or_else(out_of_time);
-        self.settle(row, attempted, &checkpoints, time).await
+        self.apply_result(row, attempted, &checkpoints, time).await
     }
 
     /// Writes what an attempt came to: the one place where a report or a trouble becomes a transition.
     /// `checkpoints` has how far a transfer has come, also where its attempt was dropped.
-    async fn settle(
+    async fn apply_result(
         &self,
         row: &Delivery,
         attempted: Attempted,
         checkpoints: &Checkpoints,
         time: Time,
-    ) -> Settled {
+    ) -> Applied {
         let now = self.clock.now();
         match attempted.report {
             Ok(Report::Ended { job, outcome }) => {
@@ -162,66 +162,67 @@ impl Worker {
                 }
                 metrics::committed(&job);
                 if self.announcer.is_none() {
-                    return Ok((Worked::Ended(outcome), missed));
+                    return Ok((RowResult::Ended(outcome), missed));
                 }
                 let row = as_committed(row, outcome, &job.name, now);
-                let (worked, why) = self.announce(&row, outcome, time).await?;
-                Ok((worked, why.or(missed)))
+                let (result, why) = self.announce(&row, outcome, time).await?;
+                Ok((result, why.or(missed)))
             }
             Ok(Report::Open(job)) => {
-                let committed = self.ledger.record_open(row, &job, now.saturating_add(millis(WATCH))).await?;
+                let committed =
+                    self.ledger.record_open(row, &job, now.saturating_add(millis(WATCH_FOR))).await?;
                 Ok((self.committed(committed, Outcome::Recorded), None))
             }
             Ok(Report::Nothing(note)) => {
                 let fence = self.ledger.end(row, Outcome::Recorded, Some(note)).await?;
-                Ok((fenced(fence, Worked::Ended(Outcome::Recorded)), None))
+                Ok((fenced(fence, RowResult::Ended(Outcome::Recorded)), None))
             }
-            Err(trouble) => {
+            Err(error) => {
                 let checkpoint = checkpoints.text();
                 let progress = checkpoints.have_advanced();
                 let known = Known { ours: attempted.ours, progress };
-                let next = self.pace.next(&trouble, row, known, now);
-                let why = match (&trouble, checkpoints.obstacle()) {
-                    (Trouble::OutOfTime, Some(obstacle)) => format!("{trouble}: {obstacle}"),
-                    _ => trouble.to_string(),
+                let next = self.retry_policy.next(&error, row, known, now);
+                let why = match (&error, checkpoints.obstacle()) {
+                    (ProcessingError::DeadlineExceeded, Some(obstacle)) => format!("{error}: {obstacle}"),
+                    _ => error.to_string(),
                 };
                 // Whoever gets on has 72 hours more.
-                let trouble_since = row.trouble_since.filter(|_| !progress);
-                self.follow(&Delivery { checkpoint, trouble_since, ..row.clone() }, next, why).await
+                let error_since = row.error_since.filter(|_| !progress);
+                self.follow(&Delivery { checkpoint, error_since, ..row.clone() }, next, why).await
             }
         }
     }
 
-    async fn follow(&self, row: &Delivery, next: Next, why: String) -> Settled {
-        let worked = match next {
+    async fn follow(&self, row: &Delivery, next: Next, why: String) -> Applied {
+        let result = match next {
             Next::Wait(after, kind) => {
                 let due_at = self.clock.now().saturating_add(millis(after));
                 let wait = Wait { due_at, why: &why, kind, checkpoint: row.checkpoint.as_deref() };
-                fenced(self.ledger.wait(row, wait).await?, Worked::Waiting(kind))
+                fenced(self.ledger.wait(row, wait).await?, RowResult::Waiting(kind))
             }
-            Next::Fail => fenced(self.ledger.fail(row, &why).await?, Worked::Failed),
+            Next::Fail => fenced(self.ledger.fail(row, &why).await?, RowResult::Failed),
             Next::Foreign => {
                 let fence = self.ledger.end(row, Outcome::Foreign, Some(&why)).await?;
-                fenced(fence, Worked::Ended(Outcome::Foreign))
+                fenced(fence, RowResult::Ended(Outcome::Foreign))
             }
         };
-        Ok((worked, Some(why)))
+        Ok((result, Some(why)))
     }
 
     /// What the store did not take is not a crash. A write that it will never take ends the row as `failed`, its
     /// outputs safe; any other is waited out. Where that cannot be written either, the first error is the caller's.
-    async fn not_written(&self, row: &Delivery, error: LedgerError) -> Settled {
+    async fn not_written(&self, row: &Delivery, error: LedgerError) -> Applied {
         let why = error.to_string();
         let known = Known { ours: true, progress: false };
         let next = match error {
             LedgerError::Invalid(_) => Next::Fail,
-            _ => self.pace.next(&Trouble::passing(&why), row, known, self.clock.now()),
+            _ => self.retry_policy.next(&ProcessingError::transient(&why), row, known, self.clock.now()),
         };
         self.follow(row, next, why).await.map_err(|_| error)
     }
 
     /// Announces what this row has committed, and ends it. What the bus does not take is waited out.
-    async fn announce(&self, row: &Delivery, outcome: Outcome, time: Time) -> Settled {
+    async fn announce(&self, row: &Delivery, outcome: Outcome, time: Time) -> Applied {
         let Some(announcer) = &self.announcer else { return self.finish(row, outcome).await };
         let job = match row.job_id.as_deref() {
             Some(name) => self.ledger.job(name).await?,
@@ -236,23 +237,23 @@ impl Worker {
             return self.finish(row, outcome).await;
         }
         let announcement = Announcement::of(&job, outcome.name());
-        let by = time.last_write.min(Instant::now() + ANNOUNCING);
-        let late = |_| Err(Trouble::passing("not announced: the bus did not answer in time"));
+        let by = time.last_write.min(Instant::now() + ANNOUNCE_TIMEOUT);
+        let late = |_| Err(ProcessingError::transient("not announced: the bus did not answer in time"));
         let said = timeout_at(by, announcer.announce(&announcement)).await.unwrap_or_else(late);
-        let Err(trouble) = said else { return self.finish(row, outcome).await };
-        let next = self.pace.announce_again(row, self.clock.now());
-        self.follow(row, next, trouble.to_string()).await
+        let Err(error) = said else { return self.finish(row, outcome).await };
+        let next = self.retry_policy.announce_again(row, self.clock.now());
+        self.follow(row, next, error.to_string()).await
     }
 
-    async fn finish(&self, row: &Delivery, outcome: Outcome) -> Settled {
-        Ok((fenced(self.ledger.finish(row).await?, Worked::Ended(outcome)), None))
+    async fn finish(&self, row: &Delivery, outcome: Outcome) -> Applied {
+        Ok((fenced(self.ledger.finish(row).await?, RowResult::Ended(outcome)), None))
     }
 
-    fn committed(&self, committed: Committed, outcome: Outcome) -> Worked {
+    fn committed(&self, committed: Committed, outcome: Outcome) -> RowResult {
         match committed {
-            Committed::Done => Worked::Ended(outcome),
-            Committed::Already(outcome) => Worked::Ended(outcome),
-            Committed::Lost => Worked::Lost,
+            Committed::Done => RowResult::Ended(outcome),
+            Committed::Already(outcome) => RowResult::Ended(outcome),
+            Committed::Lost => RowResult::Lost,
         }
     }
 }
@@ -261,8 +262,8 @@ impl Worker {
 fn as_committed(row: &Delivery, outcome: Outcome, job: &str, now: Millis) -> Delivery {
     Delivery {
         outcome: Some(outcome),
-        trouble: None,
-        trouble_since: None,
+        error_kind: None,
+        error_since: None,
         checkpoint: None,
         job_id: Some(job.to_owned()),
         crashes: 0,
@@ -271,27 +272,36 @@ fn as_committed(row: &Delivery, outcome: Outcome, job: &str, now: Millis) -> Del
     }
 }
 
-fn fenced(fence: Fence, held: Worked) -> Worked {
+fn fenced(fence: Fence, held: RowResult) -> RowResult {
     match fence {
         Fence::Held => held,
-        Fence::Lost => Worked::Lost,
+        Fence::Lost => RowResult::Lost,
     }
 }
 
 /// Writes the row's line of the log, and counts.
-fn tell(row: &Delivery, worked: Worked, why: Option<&str>, started: Instant) {
+fn log_result(row: &Delivery, result: RowResult, why: Option<&str>, started: Instant) {
     let (webhook_id, event_type) = (row.key.as_str(), row.event_type.as_deref());
     let (job, attempt, ms) = (row.job_hint.as_deref(), row.attempt, started.elapsed().as_millis());
-    match worked {
-        Worked::Failed => {
+    match result {
+        RowResult::Failed => {
             metrics::failed();
             tracing::error!(webhook_id, event_type, job, attempt, ms, why, "failed");
         }
-        Worked::Waiting(kind) => {
+        RowResult::Waiting(kind) => {
             metrics::waiting(kind);
-            tracing::warn!(webhook_id, event_type, job, attempt, ms, why, trouble = kind.name(), "waiting");
+            tracing::warn!(
+                webhook_id,
+                event_type,
+                job,
+                attempt,
+                ms,
+                why,
+                error_kind = kind.name(),
+                "waiting"
+            );
         }
-        Worked::Ended(outcome) => {
+        RowResult::Ended(outcome) => {
             metrics::ended(outcome);
             tracing::info!(webhook_id, event_type, job, attempt, ms, why, "{}", outcome.name());
         }

@@ -5,27 +5,30 @@
 
 use serde_json::json;
 
-use super::{Archive, Report, Task, bucket::At, output::Brought, source::Source, told::Told};
+use super::{
+    Archive, Report, Task, bucket::ObjectTarget, event_report::EventReport, output::FetchOutcome,
+    source::Source,
+};
 use crate::{
+    error::ProcessingError,
     gemini::{Batch, BatchOutput, BatchState, Name},
-    job::{EndedJob, JobKind, Left, OpenJob, Sums},
+    job::{EndedJob, JobKind, OpenJob, Skipped, Sums},
     ledger::Outcome,
-    trouble::Trouble,
 };
 
 const LINES: &str = "application/jsonl";
 
-pub(super) async fn bring(
+pub(super) async fn archive_job(
     archive: &Archive,
     task: Task<'_>,
-    told: &Told,
+    reported: &EventReport,
     hinted: Name,
-) -> Result<Report, Trouble> {
+) -> Result<Report, ProcessingError> {
     let mut batch = archive.gemini.batch(&hinted).await?;
-    archive.check_ours(task.row, told, batch.user_metadata.as_ref()).await?;
+    archive.check_ours(task.row, reported, batch.user_metadata.as_ref()).await?;
     let name = batch.name.take().unwrap_or(hinted);
     if batch.state == BatchState::Open && (batch.flaw.is_none() || !batch.state_word.is_empty()) {
-        return told.open(OpenJob {
+        return reported.open(OpenJob {
             name: name.to_string(),
             kind: JobKind::Batch,
             state: batch.state_word,
@@ -33,7 +36,7 @@ pub(super) async fn bring(
             calls: Vec::new(),
         });
     }
-    let mut job = ended(task, told, &name, &batch);
+    let mut job = ended(task, reported, &name, &batch);
     if let Some(flaw) = batch.flaw.clone().filter(|_| !matches!(batch.output, Some(BatchOutput::File(_)))) {
         keep_answer(archive, task, &name, &batch, &flaw, &mut job).await?;
     }
@@ -43,7 +46,9 @@ pub(super) async fn bring(
         }
         Some(output) => keep(archive, task, &name, &batch, output, &mut job).await?,
         None if batch.state == BatchState::Succeeded && batch.flaw.is_none() => {
-            return Err(Trouble::passing("the batch has succeeded, but its output is not there yet"));
+            return Err(ProcessingError::transient(
+                "the batch has succeeded, but its output is not there yet",
+            ));
         }
         None => Outcome::Ended,
     };
@@ -58,18 +63,18 @@ async fn keep(
     batch: &Batch,
     output: BatchOutput,
     job: &mut EndedJob,
-) -> Result<Outcome, Trouble> {
+) -> Result<Outcome, ProcessingError> {
     let key = lines_key(name);
-    let at = At { key: &key, job: name.as_str(), lines: true };
+    let target = ObjectTarget { key: &key, job: name.as_str(), lines: true };
     let brought = match &output {
-        BatchOutput::File(file) => archive.bring_file(task, at, file, |_| LINES.to_owned()).await?,
+        BatchOutput::File(file) => archive.archive_file(task, target, file, |_| LINES.to_owned()).await?,
         BatchOutput::Inline(place) => {
             let source = || Source::inline(&batch.document, *place, task.deadline);
-            Brought::Stored(archive.bring_source(task, at, source).await?)
+            FetchOutcome::Stored(archive.archive_source(task, target, source).await?)
         }
     };
     match brought {
-        Brought::Stored(archived) => {
+        FetchOutcome::Stored(archived) => {
             let summary = archived.summary.map(|counted| counted.compared_with(batch.stated));
             if let Some(counted) = summary.filter(|counted| counted.stated.is_some()) {
                 let stated = batch.stated;
@@ -85,18 +90,18 @@ async fn keep(
             Ok(Outcome::Archived)
         }
         // What had ended without a result was not sure to have an output.
-        Brought::Lost(left) if batch.state == BatchState::EndedWithout => {
-            job.left.push(left);
+        FetchOutcome::Lost(skipped) if batch.state == BatchState::EndedWithout => {
+            job.skipped.push(skipped);
             Ok(Outcome::Ended)
         }
-        Brought::Lost(left) => {
-            job.error = Some(json!({ "message": left.why }));
-            job.left.push(left);
+        FetchOutcome::Lost(skipped) => {
+            job.error = Some(json!({ "message": skipped.why }));
+            job.skipped.push(skipped);
             Ok(Outcome::Gone)
         }
-        Brought::Left(left) => {
-            let Left { source, why } = left;
-            Err(Trouble::Lasting(format!("the output {source:?} is not fetched: {why}")))
+        FetchOutcome::Skipped(skipped) => {
+            let Skipped { source, why } = skipped;
+            Err(ProcessingError::Permanent(format!("the output {source:?} is not fetched: {why}")))
         }
     }
 }
@@ -109,18 +114,18 @@ async fn keep_answer(
     batch: &Batch,
     flaw: &str,
     job: &mut EndedJob,
-) -> Result<(), Trouble> {
+) -> Result<(), ProcessingError> {
     let key = answer_key(name);
-    let at = At { key: &key, job: name.as_str(), lines: false };
+    let target = ObjectTarget { key: &key, job: name.as_str(), lines: false };
     let source = || Source::document(&batch.document, task.deadline);
-    archive.bring_source(task, at, source).await?.keep(job);
+    archive.archive_source(task, target, source).await?.keep(job);
     job.cannot_read(&key, flaw);
     Ok(())
 }
 
-fn ended(task: Task<'_>, told: &Told, name: &Name, batch: &Batch) -> EndedJob {
+fn ended(task: Task<'_>, reported: &EventReport, name: &Name, batch: &Batch) -> EndedJob {
     let state = if batch.state_word.is_empty() { "unknown" } else { &batch.state_word };
-    let ended = told.ended(task.row, name, JobKind::Batch, state);
+    let ended = reported.ended(task.row, name, JobKind::Batch, state);
     let mut job = EndedJob {
         user_metadata: batch.user_metadata.clone().or(ended.user_metadata),
         model: batch.model.clone(),
@@ -128,7 +133,7 @@ fn ended(task: Task<'_>, told: &Told, name: &Name, batch: &Batch) -> EndedJob {
         error: batch.error.clone().or(ended.error),
         ..ended
     };
-    job.left.extend(batch.cut.clone().map(|why| Left { source: name.to_string(), why }));
+    job.skipped.extend(batch.cut.clone().map(|why| Skipped { source: name.to_string(), why }));
     job
 }
 

@@ -13,19 +13,19 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     buffers::Buffers,
-    measure::Measure,
+    meter::Meter,
     source::Source,
     transfer::{Limits, Sent, Transfer, check_length},
 };
 use crate::{
-    gemini::{Document, Spilled},
+    error::ProcessingError,
+    gemini::{Document, SpooledBody},
     hex::hex,
     job::{Output, Summary},
-    trouble::Trouble,
 };
 
 /// Up to this size an object is one request; a longer one goes in parts of it.
-pub(super) const PART: usize = 8 * 1024 * 1024;
+pub(super) const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// The object metadata that says whose output an object is.
 pub(super) const OWNER: &str = "gemhook-job";
@@ -47,7 +47,7 @@ pub struct Archived {
 
 /// Which object, and for which job.
 #[derive(Clone, Copy)]
-pub struct At<'a> {
+pub struct ObjectTarget<'a> {
     pub key: &'a str,
     pub job: &'a str,
     /// Whether it holds results in lines, which are counted.
@@ -55,7 +55,7 @@ pub struct At<'a> {
 }
 
 /// What a conditional write came to.
-pub(super) enum Written {
+pub(super) enum PutOutcome {
     New,
     Occupied,
 }
@@ -68,73 +68,82 @@ impl Bucket {
     /// Streams a source into an object that is not there yet. Nothing is visible before all of it was checked.
     pub(super) async fn store(
         &self,
-        at: At<'_>,
+        target: ObjectTarget<'_>,
         mut source: Source<'_>,
         limits: Limits<'_>,
-    ) -> Result<Archived, Trouble> {
-        let mut measure = Measure::new(at.lines);
-        let first = source.part(&self.buffers, &mut measure).await?;
-        let sent = if first.bytes.len() < PART {
-            check_length(&source, &measure)?;
-            Sent { written: self.put(at, &source.content_type, first.bytes).await?, measure, source }
+    ) -> Result<Archived, ProcessingError> {
+        let mut meter = Meter::new(target.lines);
+        let first = source.part(&self.buffers, &mut meter).await?;
+        let sent = if first.bytes.len() < PART_BYTES {
+            check_length(&source, &meter)?;
+            Sent { written: self.put(target, &source.content_type, first.bytes).await?, meter, source }
         } else {
-            Transfer::begin(self, at, limits, (first, source, measure)).await?
+            Transfer::begin(self, target, limits, (first, source, meter)).await?
         };
-        self.settle(at, sent, limits.deadline).await
+        self.settle(target, sent, limits.deadline).await
     }
 
     /// The object whose bytes have all been sent, or the one that was there before.
     pub(super) async fn settle(
         &self,
-        at: At<'_>,
-        Sent { written, measure, source }: Sent<'_>,
+        target: ObjectTarget<'_>,
+        Sent { written, meter, source }: Sent<'_>,
         deadline: Instant,
-    ) -> Result<Archived, Trouble> {
+    ) -> Result<Archived, ProcessingError> {
         match written {
-            Written::New => {
-                let (bytes, digest, summary) = measure.finish();
-                Ok(self.archived(at, bytes, &digest, summary, &source.content_type, &source.origin))
+            PutOutcome::New => {
+                let (bytes, digest, summary) = meter.finish();
+                Ok(self.archived(target, bytes, &digest, summary, &source.content_type, &source.origin))
             }
-            Written::Occupied => self
-                .adopt(at, source.length, deadline)
-                .await?
-                .ok_or_else(|| Trouble::passing(format!("object {} was there and then it was not", at.key))),
+            PutOutcome::Occupied => {
+                self.reuse_existing(target, source.length, deadline).await?.ok_or_else(|| {
+                    ProcessingError::transient(format!("object {} was there and then it was not", target.key))
+                })
+            }
         }
     }
 
     /// An object that an earlier attempt left complete, read once through the same counter. None where there is
     /// no object; one that is not this job's, or not as long as the source states, is a conflict.
-    pub async fn adopt(
+    pub async fn reuse_existing(
         &self,
-        at: At<'_>,
+        target: ObjectTarget<'_>,
         stated: Option<u64>,
         deadline: Instant,
-    ) -> Result<Option<Archived>, Trouble> {
-        let Some(head) = self.ours(at, stated).await? else { return Ok(None) };
-        let mut measure = Measure::new(at.lines);
+    ) -> Result<Option<Archived>, ProcessingError> {
+        let Some(head) = self.ours(target, stated).await? else { return Ok(None) };
+        let mut meter = Meter::new(target.lines);
         let take = |piece: Bytes| {
-            measure.take(&piece);
+            meter.take(&piece);
             Ok(())
         };
-        self.read(at, &head, deadline, take).await?;
-        let (bytes, digest, summary) = measure.finish();
+        self.read(target, &head, deadline, take).await?;
+        let (bytes, digest, summary) = meter.finish();
         let content_type = head.content_type().unwrap_or("application/octet-stream");
-        Ok(Some(self.archived(at, bytes, &digest, summary, content_type, "an earlier attempt")))
+        Ok(Some(self.archived(target, bytes, &digest, summary, content_type, "an earlier attempt")))
     }
 
     /// An answer that an earlier attempt stored.
-    pub async fn document(&self, at: At<'_>, deadline: Instant) -> Result<Option<Document>, Trouble> {
-        let Some(head) = self.ours(at, None).await? else { return Ok(None) };
-        let mut spilled = Spilled::default();
-        self.read(at, &head, deadline, |piece| spilled.append(&piece)).await?;
-        Ok(Some(Document::new(spilled)))
+    pub async fn document(
+        &self,
+        target: ObjectTarget<'_>,
+        deadline: Instant,
+    ) -> Result<Option<Document>, ProcessingError> {
+        let Some(head) = self.ours(target, None).await? else { return Ok(None) };
+        let mut spooled = SpooledBody::default();
+        self.read(target, &head, deadline, |piece| spooled.append(&piece)).await?;
+        Ok(Some(Document::new(spooled)))
     }
 
     /// What is known of an object that is there already. It must be this job's, and as long as the source states.
-    async fn ours(&self, at: At<'_>, stated: Option<u64>) -> Result<Option<HeadObjectOutput>, Trouble> {
-        let Some(head) = self.head(at.key).await? else { return Ok(None) };
+    async fn ours(
+        &self,
+        target: ObjectTarget<'_>,
+        stated: Option<u64>,
+    ) -> Result<Option<HeadObjectOutput>, ProcessingError> {
+        let Some(head) = self.head(target.key).await? else { return Ok(None) };
         let length = head.content_length().and_then(|length| u64::try_from(length).ok());
-        let why = if owner(&head) != Some(at.job) {
+        let why = if owner(&head) != Some(target.job) {
             "it is not this job's"
         } else if stated.is_some() && stated != length {
             "its length is not what the source states"
@@ -142,38 +151,39 @@ impl Bucket {
             return Ok(Some(head));
         };
         crate::metrics::conflict();
-        Err(Trouble::Lasting(format!("conflict: object {} is there already and {why}", at.key)))
+        Err(ProcessingError::Permanent(format!("conflict: object {} is there already and {why}", target.key)))
     }
 
     async fn read(
         &self,
-        at: At<'_>,
+        target: ObjectTarget<'_>,
         head: &HeadObjectOutput,
         deadline: Instant,
-        mut each: impl FnMut(Bytes) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
+        mut each: impl FnMut(Bytes) -> Result<(), ProcessingError>,
+    ) -> Result<(), ProcessingError> {
         let doing = "read an object of an earlier attempt";
-        let get = self.s3.get_object().bucket(&self.name).key(at.key);
+        let get = self.s3.get_object().bucket(&self.name).key(target.key);
         let mut object = get.send().await.map_err(|error| failed(doing, &error))?;
         let mut read = 0;
         loop {
             match timeout_at(deadline, object.body.next()).await {
                 Ok(Some(piece)) => {
-                    let piece = piece.map_err(|error| Trouble::passing(format!("{doing}: {error}")))?;
+                    let piece =
+                        piece.map_err(|error| ProcessingError::transient(format!("{doing}: {error}")))?;
                     read += piece.len() as u64;
                     each(piece)?;
                 }
                 Ok(None) => break,
-                Err(_) => return Err(Trouble::OutOfTime),
+                Err(_) => return Err(ProcessingError::DeadlineExceeded),
             }
         }
         if head.content_length().is_some_and(|length| length.unsigned_abs() != read) {
-            return Err(Trouble::passing(format!("{doing}: it was cut off")));
+            return Err(ProcessingError::transient(format!("{doing}: it was cut off")));
         }
         Ok(())
     }
 
-    pub(super) async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Trouble> {
+    pub(super) async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, ProcessingError> {
         match self.s3.head_object().bucket(&self.name).key(key).send().await {
             Ok(head) => Ok(Some(head)),
             Err(error) if error.as_service_error().is_some_and(|fault| fault.is_not_found()) => Ok(None),
@@ -181,15 +191,20 @@ impl Bucket {
         }
     }
 
-    pub(super) async fn put(&self, at: At<'_>, content_type: &str, body: Bytes) -> Result<Written, Trouble> {
+    pub(super) async fn put(
+        &self,
+        target: ObjectTarget<'_>,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<PutOutcome, ProcessingError> {
         let put = self
             .s3
             .put_object()
             .bucket(&self.name)
-            .key(at.key)
+            .key(target.key)
             .if_none_match("*")
             .content_type(content_type)
-            .metadata(OWNER, at.job)
+            .metadata(OWNER, target.job)
             .checksum_sha256(BASE64_STANDARD.encode(Sha256::digest(&body)))
             .body(ByteStream::from(body));
         occupied(put.send().await, "store an object")
@@ -197,7 +212,7 @@ impl Bucket {
 
     fn archived(
         &self,
-        at: At<'_>,
+        target: ObjectTarget<'_>,
         bytes: u64,
         digest: &[u8; 32],
         summary: Option<Summary>,
@@ -206,7 +221,7 @@ impl Bucket {
     ) -> Archived {
         let output = Output {
             bucket: self.name.clone(),
-            key: at.key.to_owned(),
+            key: target.key.to_owned(),
             bytes,
             content_type: content_type.to_owned(),
             sha256: hex(digest),
@@ -221,13 +236,16 @@ pub(super) fn owner(head: &HeadObjectOutput) -> Option<&str> {
 }
 
 /// A refused `If-None-Match` is an answer, not an error.
-pub(super) fn occupied<T, E>(answer: Result<T, SdkError<E>>, doing: &str) -> Result<Written, Trouble>
+pub(super) fn occupied<T, E>(
+    answer: Result<T, SdkError<E>>,
+    doing: &str,
+) -> Result<PutOutcome, ProcessingError>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match answer {
-        Ok(_) => Ok(Written::New),
-        Err(error) if code(&error) == Some("PreconditionFailed") => Ok(Written::Occupied),
+        Ok(_) => Ok(PutOutcome::New),
+        Err(error) if code(&error) == Some("PreconditionFailed") => Ok(PutOutcome::Occupied),
         Err(error) => Err(failed(doing, &error)),
     }
 }
@@ -236,9 +254,9 @@ pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str>
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
-pub(super) fn failed<E>(doing: &str, error: &SdkError<E>) -> Trouble
+pub(super) fn failed<E>(doing: &str, error: &SdkError<E>) -> ProcessingError
 where
     E: std::error::Error + 'static,
 {
-    Trouble::passing(format!("{doing}: {}", crate::aws::explain(error)))
+    ProcessingError::transient(format!("{doing}: {}", crate::aws::explain(error)))
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{bucket::PART, measure::Mark};
+use super::{bucket::PART_BYTES, meter::Mark};
 use crate::gemini::Resume;
 
 /// A checkpoint of another version is not read.
@@ -52,7 +52,7 @@ impl Checkpoint {
         source: Fingerprint,
     ) -> Self {
         let (key, upload) = (key.to_owned(), upload.to_owned());
-        Self { version: VERSION, key, upload, part_size: PART, parts, parts_sha256, mark, source }
+        Self { version: VERSION, key, upload, part_size: PART_BYTES, parts, parts_sha256, mark, source }
     }
 
     /// The last part is read again, to see that the source still has the same bytes.
@@ -63,14 +63,14 @@ impl Checkpoint {
 
     /// Where the last part that has landed begins.
     fn part_from(&self) -> u64 {
-        self.mark.bytes.saturating_sub(PART as u64)
+        self.mark.bytes.saturating_sub(PART_BYTES as u64)
     }
 
     /// Whether this code cuts an output in the same way, and the numbers agree with each other.
     fn is_sound(&self) -> bool {
-        let bytes = u64::try_from(self.parts).ok().and_then(|parts| parts.checked_mul(PART as u64));
+        let bytes = u64::try_from(self.parts).ok().and_then(|parts| parts.checked_mul(PART_BYTES as u64));
         self.version == VERSION
-            && self.part_size == PART
+            && self.part_size == PART_BYTES
             && self.parts > 0
             && bytes == Some(self.mark.bytes)
             && self.mark.bytes <= self.source.length
@@ -160,13 +160,13 @@ impl Checkpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::measure::Measure;
+    use crate::archive::meter::Meter;
 
     fn checkpoint(upload: &str) -> Checkpoint {
-        let mut measure = Measure::new(true);
-        measure.take(&vec![b'x'; PART]);
-        let source = Fingerprint { length: 3 * PART as u64, etag: Some("\"e\"".to_owned()) };
-        Checkpoint::new("batches/b/responses.jsonl", upload, (1, "0".repeat(64)), measure.mark(), source)
+        let mut meter = Meter::new(true);
+        meter.take(&vec![b'x'; PART_BYTES]);
+        let source = Fingerprint { length: 3 * PART_BYTES as u64, etag: Some("\"e\"".to_owned()) };
+        Checkpoint::new("batches/b/responses.jsonl", upload, (1, "0".repeat(64)), meter.mark(), source)
     }
 
     #[test]

@@ -5,28 +5,28 @@
 
 use super::{
     Archive, Report, Task,
-    bucket::At,
+    bucket::ObjectTarget,
+    event_report::EventReport,
     source::{Source, read_text},
-    told::Told,
 };
 use crate::{
-    gemini::{Document, Interaction, InteractionState, Media, Name, off_the_loop},
-    job::{EndedJob, JobKind, Left, OpenJob, Sums, Text},
+    error::ProcessingError,
+    gemini::{Document, Interaction, InteractionState, Media, Name, run_blocking},
+    job::{EndedJob, JobKind, OpenJob, Skipped, Sums, Text},
     ledger::Outcome,
-    trouble::Trouble,
 };
 
 /// Of the final text, as much as a row carries for a person to see.
-const LONGEST_TEXT: usize = 4 * 1024;
+const MAX_TEXT_BYTES: usize = 4 * 1024;
 
-pub(super) async fn bring(
+pub(super) async fn archive_job(
     archive: &Archive,
     task: Task<'_>,
-    told: &Told,
+    reported: &EventReport,
     hinted: Name,
-) -> Result<Report, Trouble> {
+) -> Result<Report, ProcessingError> {
     let mut interaction = archive.gemini.interaction(&hinted).await?;
-    archive.check_ours(task.row, told, interaction.user_metadata.as_ref()).await?;
+    archive.check_ours(task.row, reported, interaction.user_metadata.as_ref()).await?;
     let name = interaction.name.take().unwrap_or(hinted);
     // An answer that names no state is not understood. It may be another one soon, unless it breaks off.
     let is_unknown = interaction.state_word.is_empty() && (interaction.flaw.is_some() || !task.is_fresh());
@@ -34,10 +34,12 @@ pub(super) async fn bring(
         InteractionState::Open if is_unknown => {}
         InteractionState::Open if task.is_fresh() => {
             let state = &interaction.state_word;
-            return Err(Trouble::passing(format!("the event tells of more, but the job is {state}")));
+            return Err(ProcessingError::transient(format!(
+                "the event tells of more, but the job is {state}"
+            )));
         }
         InteractionState::Open | InteractionState::RequiresAction => {
-            return told.open(OpenJob {
+            return reported.open(OpenJob {
                 name: name.to_string(),
                 kind: JobKind::Interaction,
                 state: interaction.state_word,
@@ -47,39 +49,40 @@ pub(super) async fn bring(
         }
         InteractionState::Completed | InteractionState::EndedWithout => {}
     }
-    keep(archive, task, told, &name, &interaction).await
+    keep(archive, task, reported, &name, &interaction).await
 }
 
 /// From the answer that an earlier attempt has stored.
 pub(super) async fn keep_stored(
     archive: &Archive,
     task: Task<'_>,
-    told: &Told,
+    reported: &EventReport,
     name: &Name,
     document: Document,
-) -> Result<Report, Trouble> {
-    let interaction = off_the_loop(move || Interaction::read(document)).await?;
-    keep(archive, task, told, name, &interaction).await
+) -> Result<Report, ProcessingError> {
+    let interaction = run_blocking(move || Interaction::read(document)).await?;
+    keep(archive, task, reported, name, &interaction).await
 }
 
 /// The answer first: all else but what it only refers to could be had from it again.
 async fn keep(
     archive: &Archive,
     task: Task<'_>,
-    told: &Told,
+    reported: &EventReport,
     name: &Name,
     interaction: &Interaction,
-) -> Result<Report, Trouble> {
-    let mut job = ended(task, told, name, interaction);
+) -> Result<Report, ProcessingError> {
+    let mut job = ended(task, reported, name, interaction);
     let document = &interaction.document;
     let key = answer_key(name);
-    let at = At { key: &key, job: name.as_str(), lines: false };
+    let target = ObjectTarget { key: &key, job: name.as_str(), lines: false };
     let source = || Source::document(document, task.deadline);
-    archive.bring_source(task, at, source).await?.keep(&mut job);
+    archive.archive_source(task, target, source).await?.keep(&mut job);
     if !interaction.text.is_empty() {
         let key = format!("interactions/{}/text.md", name.id());
         let source = || Source::text(document, &interaction.text, task.deadline);
-        job.outputs.push(archive.bring_source(task, At { key: &key, ..at }, source).await?.output);
+        job.outputs
+            .push(archive.archive_source(task, ObjectTarget { key: &key, ..target }, source).await?.output);
         job.text = Some(beginning(interaction).await?);
     }
     let (mut videos, mut others) = (0, 0);
@@ -90,11 +93,14 @@ async fn keep(
                 format!("interactions/{}/media/{number}.{}", name.id(), extension(media))
             }),
         };
-        archive.bring_media(task, At { key: &key, ..at }, media, document).await?.keep(&mut job);
+        archive
+            .archive_media(task, ObjectTarget { key: &key, ..target }, media, document)
+            .await?
+            .keep(&mut job);
     }
     if interaction.more_media > 0 {
         let why = format!("{} more outputs than a row can tell of", interaction.more_media);
-        job.left.push(Left { source: key.clone(), why });
+        job.skipped.push(Skipped { source: key.clone(), why });
     }
     if let Some(flaw) = &interaction.flaw {
         job.cannot_read(&key, flaw);
@@ -108,9 +114,9 @@ async fn keep(
     Ok(Report::ended(job, outcome))
 }
 
-fn ended(task: Task<'_>, told: &Told, name: &Name, interaction: &Interaction) -> EndedJob {
+fn ended(task: Task<'_>, reported: &EventReport, name: &Name, interaction: &Interaction) -> EndedJob {
     let state = if interaction.state_word.is_empty() { "unknown" } else { &interaction.state_word };
-    let ended = told.ended(task.row, name, JobKind::Interaction, state);
+    let ended = reported.ended(task.row, name, JobKind::Interaction, state);
     let (tokens_in, tokens_out) = (interaction.usage.tokens_in(), interaction.usage.tokens_out());
     let mut job = EndedJob {
         user_metadata: interaction.user_metadata.clone().or(ended.user_metadata),
@@ -119,24 +125,24 @@ fn ended(task: Task<'_>, told: &Told, name: &Name, interaction: &Interaction) ->
         error: interaction.errors.clone().or(ended.error),
         ..ended
     };
-    job.left.extend(interaction.cut.clone().map(|why| Left { source: name.to_string(), why }));
+    job.skipped.extend(interaction.cut.clone().map(|why| Skipped { source: name.to_string(), why }));
     job
 }
 
-async fn beginning(interaction: &Interaction) -> Result<Text, Trouble> {
+async fn beginning(interaction: &Interaction) -> Result<Text, ProcessingError> {
     let (document, text) = (interaction.document.clone(), interaction.text.clone());
-    off_the_loop(move || {
+    run_blocking(move || {
         let mut bytes = Vec::new();
         let read = read_text(&document, &text, &mut |piece| {
             bytes.extend_from_slice(&piece);
             // More than enough: the rest need not be read.
-            if bytes.len() > LONGEST_TEXT { Err(Trouble::OutOfTime) } else { Ok(()) }
+            if bytes.len() > MAX_TEXT_BYTES { Err(ProcessingError::DeadlineExceeded) } else { Ok(()) }
         });
-        let cut = bytes.len() > LONGEST_TEXT;
+        let cut = bytes.len() > MAX_TEXT_BYTES;
         if !cut {
             read?;
         }
-        bytes.truncate(LONGEST_TEXT);
+        bytes.truncate(MAX_TEXT_BYTES);
         if cut {
             // At a whole character.
             let whole = bytes.utf8_chunks().last().map_or(0, |last| last.invalid().len());

@@ -4,15 +4,15 @@ mod batch;
 mod bucket;
 mod buffers;
 mod checkpoint;
-mod first;
+mod event_report;
+mod first_deliveries;
 mod interaction;
-mod measure;
+mod line_counter;
+mod meter;
 mod output;
 mod parts;
-mod recover;
+mod restore;
 mod source;
-mod tally;
-mod told;
 mod transfer;
 mod video;
 
@@ -21,19 +21,19 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use told::Told;
+use event_report::EventReport;
 
 pub use bucket::Bucket;
 pub use checkpoint::Checkpoints;
-pub use first::FirstDeliveries;
+pub use first_deliveries::FirstDeliveries;
 
 use crate::{
     clock::{Millis, millis},
+    error::ProcessingError,
     gemini::{Gemini, Name},
     job::{EndedJob, OpenJob},
     ledger::{Delivery, Outcome},
     secrets::SecretStore,
-    trouble::Trouble,
     webhook::{
         Event, EventKind, Trust,
         binding::{self, BindingKey},
@@ -97,12 +97,12 @@ impl Task<'_> {
 impl Archive {
     /// Looks the job up, brings its outputs into the bucket and says what to commit. It can be run again at any
     /// point: objects are a function of the job.
-    pub async fn bring(&self, task: Task<'_>) -> Result<Report, Trouble> {
-        let told = Told::of(task.row);
+    pub async fn archive_job(&self, task: Task<'_>) -> Result<Report, ProcessingError> {
+        let reported = EventReport::of(task.row);
         match self.job_of(task.row) {
-            Ok(Job::Batch(name)) => batch::bring(self, task, &told, name).await,
-            Ok(Job::Video(name)) => video::bring(self, task, &told, name).await,
-            Ok(Job::Interaction(name)) => interaction::bring(self, task, &told, name).await,
+            Ok(Job::Batch(name)) => batch::archive_job(self, task, &reported, name).await,
+            Ok(Job::Video(name)) => video::archive_job(self, task, &reported, name).await,
+            Ok(Job::Interaction(name)) => interaction::archive_job(self, task, &reported, name).await,
             Err(why) => Ok(Report::Nothing(why)),
         }
     }
@@ -138,26 +138,30 @@ impl Archive {
     async fn check_ours(
         &self,
         row: &Delivery,
-        told: &Told,
+        reported: &EventReport,
         job: Option<&Map<String, Value>>,
-    ) -> Result<(), Trouble> {
-        let said = told.event.user_metadata.as_ref();
+    ) -> Result<(), ProcessingError> {
+        let said = reported.event.user_metadata.as_ref();
         if row.trust == Trust::Project || self.binding.is_none() || self.binds([said, job]).await? {
             return Ok(());
         }
-        Err(Trouble::Foreign("it carries no binding token of ours".to_owned()))
+        Err(ProcessingError::Foreign("it carries no binding token of ours".to_owned()))
     }
 
     /// Whether a token of ours shows that the job is our own.
-    pub async fn is_bound(&self, row: &Delivery, job: Option<&Map<String, Value>>) -> Result<bool, Trouble> {
+    pub async fn is_bound(
+        &self,
+        row: &Delivery,
+        job: Option<&Map<String, Value>>,
+    ) -> Result<bool, ProcessingError> {
         let said = Event::parse(&row.body).user_metadata;
         self.binds([said.as_ref(), job]).await
     }
 
-    async fn binds(&self, metadata: [Option<&Map<String, Value>>; 2]) -> Result<bool, Trouble> {
+    async fn binds(&self, metadata: [Option<&Map<String, Value>>; 2]) -> Result<bool, ProcessingError> {
         let Some(store) = &self.binding else { return Ok(false) };
         let metadata: Vec<_> = metadata.into_iter().flatten().collect();
         let bound = binding::is_bound(store, &metadata).await;
-        bound.map_err(|error| Trouble::passing(error.to_string()))
+        bound.map_err(|error| ProcessingError::transient(error.to_string()))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Archive, Task,
-    bucket::{Archived, At},
+    bucket::{Archived, ObjectTarget},
     checkpoint::Checkpoint,
     parts::Parts,
     source::Source,
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     clock::millis,
-    gemini::{Document, Media, MediaAt, Undelivered, off_the_loop},
-    job::{EndedJob, Left},
-    trouble::Trouble,
+    error::ProcessingError,
+    gemini::{Document, Media, MediaAt, Undelivered, run_blocking},
+    job::{EndedJob, Skipped},
 };
 
 /// So long after a job's end the API keeps its files (the Files guide). Earlier, no answer proves that one is lost.
@@ -22,22 +22,22 @@ const RETENTION: Duration = Duration::from_secs(48 * 3600);
 
 /// What became of an output.
 #[allow(clippy::large_enum_variant, reason = "one at a time is on its way, and most are stored")]
-pub(super) enum Brought {
+pub(super) enum FetchOutcome {
     Stored(Archived),
     /// It is at a place that nothing is fetched from.
-    Left(Left),
+    Skipped(Skipped),
     /// It was there once, or never.
-    Lost(Left),
+    Lost(Skipped),
 }
 
-impl Brought {
+impl FetchOutcome {
     /// Into the job's row. Whether it is lost.
     pub fn keep(self, job: &mut EndedJob) -> bool {
         match self {
             Self::Stored(archived) => archived.keep(job),
-            Self::Left(left) => job.left.push(left),
-            Self::Lost(left) => {
-                job.left.push(left);
+            Self::Skipped(skipped) => job.skipped.push(skipped),
+            Self::Lost(skipped) => {
+                job.skipped.push(skipped);
                 return true;
             }
         }
@@ -46,11 +46,11 @@ impl Brought {
 }
 
 impl Archived {
-    /// Into the job's row. One without any bytes is told of as left, too.
+    /// Into the job's row. One without any bytes is listed as skipped, too.
     pub fn keep(self, job: &mut EndedJob) {
         if self.output.bytes == 0 {
             let source = self.output.source.clone();
-            job.left.push(Left { source, why: "it has no bytes".to_owned() });
+            job.skipped.push(Skipped { source, why: "it has no bytes".to_owned() });
         }
         job.outputs.push(self.output);
     }
@@ -66,13 +66,13 @@ impl Task<'_> {
     fn missing(
         &self,
         why: String,
-        left: impl FnOnce(String) -> Left,
-        early: impl FnOnce(String) -> Trouble,
-    ) -> Result<Brought, Trouble> {
+        skipped: impl FnOnce(String) -> Skipped,
+        early: impl FnOnce(String) -> ProcessingError,
+    ) -> Result<FetchOutcome, ProcessingError> {
         let ended = self.row.event_time.unwrap_or(self.row.received_at);
         match self.now >= ended.saturating_add(millis(RETENTION)) {
-            true if self.last_look => Ok(Brought::Lost(left(why))),
-            true => Err(Trouble::Expired(why)),
+            true if self.last_look => Ok(FetchOutcome::Lost(skipped(why))),
+            true => Err(ProcessingError::OutputExpired(why)),
             false => Err(early(why)),
         }
     }
@@ -94,29 +94,29 @@ async fn begin_anew(limits: Limits<'_>, parts: Parts<'_>, unchanged: bool) {
 
 impl Archive {
     /// An output that an address leads to. `content_type` is handed the one that it is served with.
-    pub(super) async fn bring_file(
+    pub(super) async fn archive_file(
         &self,
         task: Task<'_>,
-        at: At<'_>,
+        target: ObjectTarget<'_>,
         uri: &str,
         content_type: impl FnOnce(Option<String>) -> String,
-    ) -> Result<Brought, Trouble> {
-        let left = |why: String| Left { source: uri.to_owned(), why };
+    ) -> Result<FetchOutcome, ProcessingError> {
+        let skipped = |why: String| Skipped { source: uri.to_owned(), why };
         let place = match self.gemini.place(uri) {
             Ok(place) => place,
-            Err(why) => return Ok(Brought::Left(left(why.to_owned()))),
+            Err(why) => return Ok(FetchOutcome::Skipped(skipped(why.to_owned()))),
         };
-        if let Some(archived) = self.earlier(task, at).await? {
-            return Ok(Brought::Stored(archived));
+        if let Some(archived) = self.earlier(task, target).await? {
+            return Ok(FetchOutcome::Stored(archived));
         }
-        let open = self.reopen(task, at).await?;
+        let open = self.reopen(task, target).await?;
         let resume = open.as_ref().map(|(checkpoint, _)| checkpoint.resume());
         let mut download = match self.gemini.download(&place, resume).await {
             Ok(download) => download,
-            Err(Undelivered::Nowhere(why)) => return Ok(Brought::Left(left(why))),
-            Err(Undelivered::Missing(why)) => return task.missing(why, left, Trouble::passing),
-            Err(Undelivered::Forbidden(why)) => return task.missing(why, left, Trouble::Rejected),
-            Err(Undelivered::Trouble(trouble)) => return Err(trouble),
+            Err(Undelivered::Nowhere(why)) => return Ok(FetchOutcome::Skipped(skipped(why))),
+            Err(Undelivered::Missing(why)) => return task.missing(why, skipped, ProcessingError::transient),
+            Err(Undelivered::Forbidden(why)) => return task.missing(why, skipped, ProcessingError::Rejected),
+            Err(Undelivered::ProcessingError(error)) => return Err(error),
         };
         let content_type = content_type(download.content_type.take());
         let resumed = download.resumed;
@@ -125,83 +125,92 @@ impl Archive {
         let limits = task.limits();
         let sent = match open {
             Some((checkpoint, parts)) if resumed => {
-                let sent = Transfer::go_on(&self.bucket, at, limits, (&checkpoint, parts, source)).await?;
-                return self.bucket.settle(at, sent, task.deadline).await.map(Brought::Stored);
+                let sent =
+                    Transfer::go_on(&self.bucket, target, limits, (&checkpoint, parts, source)).await?;
+                return self.bucket.settle(target, sent, task.deadline).await.map(FetchOutcome::Stored);
             }
             Some((checkpoint, parts)) => {
                 let unchanged = source.fingerprint.as_ref() == Some(&checkpoint.source);
                 begin_anew(limits, parts, unchanged).await;
-                self.bucket.store(at, source, limits)
+                self.bucket.store(target, source, limits)
             }
-            None => self.bucket.store(at, source, limits),
+            None => self.bucket.store(target, source, limits),
         };
-        sent.await.map(Brought::Stored)
+        sent.await.map(FetchOutcome::Stored)
     }
 
     /// The upload that an earlier attempt has left open for this object, if it can be gone on with.
     async fn reopen<'a>(
         &'a self,
         task: Task<'_>,
-        at: At<'a>,
-    ) -> Result<Option<(Checkpoint, Parts<'a>)>, Trouble> {
-        let Some(checkpoint) = task.checkpoints.find(at.key) else { return Ok(None) };
-        match Parts::reopen(&self.bucket, at, &checkpoint).await? {
+        target: ObjectTarget<'a>,
+    ) -> Result<Option<(Checkpoint, Parts<'a>)>, ProcessingError> {
+        let Some(checkpoint) = task.checkpoints.find(target.key) else { return Ok(None) };
+        match Parts::reopen(&self.bucket, target, &checkpoint).await? {
             Ok(parts) => Ok(Some((checkpoint, parts))),
             Err(why) => {
-                tracing::warn!(key = at.key, why, "a transfer cannot go on and is begun anew");
+                tracing::warn!(key = target.key, why, "a transfer cannot go on and is begun anew");
                 task.checkpoints.clear();
                 Ok(None)
             }
         }
     }
 
-    pub(super) async fn bring_source<'a>(
+    pub(super) async fn archive_source<'a>(
         &self,
         task: Task<'_>,
-        at: At<'_>,
+        target: ObjectTarget<'_>,
         source: impl FnOnce() -> Source<'a>,
-    ) -> Result<Archived, Trouble> {
-        match self.earlier(task, at).await? {
+    ) -> Result<Archived, ProcessingError> {
+        match self.earlier(task, target).await? {
             Some(archived) => Ok(archived),
             None => {
                 let mut source = source();
-                source.waits_for_bytes = at.lines && task.is_fresh();
-                self.bucket.store(at, source, task.limits()).await
+                source.waits_for_bytes = target.lines && task.is_fresh();
+                self.bucket.store(target, source, task.limits()).await
             }
         }
     }
 
     /// An image, a video or whatever else there is among the outputs of an answer.
-    pub(super) async fn bring_media(
+    pub(super) async fn archive_media(
         &self,
         task: Task<'_>,
-        at: At<'_>,
+        target: ObjectTarget<'_>,
         media: &Media,
         document: &Document,
-    ) -> Result<Brought, Trouble> {
+    ) -> Result<FetchOutcome, ProcessingError> {
         let stated = media.mime_type.as_deref().filter(|stated| is_content_type(stated));
-        let spot = match &media.at {
+        let span = match &media.at {
             MediaAt::Uri(uri) => {
                 let served = |served: Option<String>| {
                     served.as_deref().or(stated).unwrap_or("application/octet-stream").to_owned()
                 };
-                return self.bring_file(task, at, uri, served).await;
+                return self.archive_file(task, target, uri, served).await;
             }
-            MediaAt::Inline(spot) => *spot,
+            MediaAt::Inline(span) => *span,
         };
         let measured = document.clone();
-        let Some(length) = off_the_loop(move || measured.decoded_length(spot)).await? else {
+        let Some(length) = run_blocking(move || measured.decoded_length(span)).await? else {
             let why = "it is no base64, so it is only in the answer itself".to_owned();
-            return Ok(Brought::Left(Left { source: "inline data".to_owned(), why }));
+            return Ok(FetchOutcome::Skipped(Skipped { source: "inline data".to_owned(), why }));
         };
         let content_type = stated.unwrap_or("application/octet-stream");
-        let source = || Source::decoded(document, spot, length, content_type, task.deadline);
-        self.bring_source(task, at, source).await.map(Brought::Stored)
+        let source = || Source::decoded(document, span, length, content_type, task.deadline);
+        self.archive_source(task, target, source).await.map(FetchOutcome::Stored)
     }
 
     /// A first attempt has left nothing to be found, so it does not pay for looking.
-    async fn earlier(&self, task: Task<'_>, at: At<'_>) -> Result<Option<Archived>, Trouble> {
-        if task.row.attempt > 1 { self.bucket.adopt(at, None, task.deadline).await } else { Ok(None) }
+    async fn earlier(
+        &self,
+        task: Task<'_>,
+        target: ObjectTarget<'_>,
+    ) -> Result<Option<Archived>, ProcessingError> {
+        if task.row.attempt > 1 {
+            self.bucket.reuse_existing(target, None, task.deadline).await
+        } else {
+            Ok(None)
+        }
     }
 }
 

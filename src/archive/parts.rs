@@ -22,26 +22,26 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{
-    bucket::{At, Bucket, OWNER, PART, Written, code, failed, occupied, owner},
+    bucket::{Bucket, OWNER, ObjectTarget, PART_BYTES, PutOutcome, code, failed, occupied, owner},
     buffers::Filled,
     checkpoint::Checkpoint,
-    measure::Mark,
+    meter::Mark,
 };
-use crate::{hex::hex, trouble::Trouble};
+use crate::{error::ProcessingError, hex::hex};
 
 /// Parts of one object on their way at once. The buffers of all objects together have a budget of their own.
-const AT_ONCE: usize = 3;
+const MAX_CONCURRENCY: usize = 3;
 
 /// S3 takes no more in one object.
-const MOST: i32 = 10_000;
+const MAX_PARTS: i32 = 10_000;
 
 pub(super) struct Parts<'a> {
     bucket: &'a Bucket,
-    at: At<'a>,
+    target: ObjectTarget<'a>,
     pub upload: String,
     begun: i32,
     /// Given up when this is dropped.
-    sending: JoinSet<Result<Landed, Trouble>>,
+    sending: JoinSet<Result<Landed, ProcessingError>>,
     /// By number: what an earlier invocation sent and its checkpoint does not count.
     listed: BTreeMap<i32, Landed>,
     landed: BTreeMap<i32, Landed>,
@@ -68,10 +68,10 @@ struct Landed {
 }
 
 impl<'a> Parts<'a> {
-    fn of(bucket: &'a Bucket, at: At<'a>, upload: String) -> Self {
+    fn of(bucket: &'a Bucket, target: ObjectTarget<'a>, upload: String) -> Self {
         Self {
             bucket,
-            at,
+            target,
             upload,
             begun: 0,
             sending: JoinSet::new(),
@@ -82,32 +82,37 @@ impl<'a> Parts<'a> {
         }
     }
 
-    pub async fn begin(bucket: &'a Bucket, at: At<'a>, content_type: &str) -> Result<Self, Trouble> {
+    pub async fn begin(
+        bucket: &'a Bucket,
+        target: ObjectTarget<'a>,
+        content_type: &str,
+    ) -> Result<Self, ProcessingError> {
         let doing = "begin an upload";
         let begun = bucket
             .s3
             .create_multipart_upload()
             .bucket(&bucket.name)
-            .key(at.key)
+            .key(target.key)
             .content_type(content_type)
-            .metadata(OWNER, at.job)
+            .metadata(OWNER, target.job)
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .send()
             .await
             .map_err(|error| failed(doing, &error))?;
-        let upload =
-            begun.upload_id.ok_or_else(|| Trouble::passing(format!("{doing}: S3 named no upload")))?;
-        Ok(Self::of(bucket, at, upload))
+        let upload = begun
+            .upload_id
+            .ok_or_else(|| ProcessingError::transient(format!("{doing}: S3 named no upload")))?;
+        Ok(Self::of(bucket, target, upload))
     }
 
     /// An upload that an earlier invocation left open. `Ok(Err(..))` says why it cannot be taken up.
     pub async fn reopen(
         bucket: &'a Bucket,
-        at: At<'a>,
+        target: ObjectTarget<'a>,
         checkpoint: &Checkpoint,
-    ) -> Result<Result<Self, String>, Trouble> {
-        let mut parts = Self::of(bucket, at, checkpoint.upload.clone());
-        let list = bucket.s3.list_parts().bucket(&bucket.name).key(at.key).upload_id(&parts.upload);
+    ) -> Result<Result<Self, String>, ProcessingError> {
+        let mut parts = Self::of(bucket, target, checkpoint.upload.clone());
+        let list = bucket.s3.list_parts().bucket(&bucket.name).key(target.key).upload_id(&parts.upload);
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
             match page {
@@ -135,12 +140,12 @@ impl<'a> Parts<'a> {
     }
 
     /// Sends a part off, as soon as few enough are on their way. `mark` is the count at its end.
-    pub async fn send(&mut self, part: Filled, mark: Mark) -> Result<(), Trouble> {
-        if self.begun == MOST {
-            let most = (MOST as u64 * PART as u64) >> 30;
-            return Err(Trouble::Lasting(format!("the output is longer than {most} GiB")));
+    pub async fn send(&mut self, part: Filled, mark: Mark) -> Result<(), ProcessingError> {
+        if self.begun == MAX_PARTS {
+            let most = (MAX_PARTS as u64 * PART_BYTES as u64) >> 30;
+            return Err(ProcessingError::Permanent(format!("the output is longer than {most} GiB")));
         }
-        while self.sending.len() >= AT_ONCE {
+        while self.sending.len() >= MAX_CONCURRENCY {
             self.land().await?;
         }
         self.begun += 1;
@@ -152,7 +157,7 @@ impl<'a> Parts<'a> {
             .s3
             .upload_part()
             .bucket(&self.bucket.name)
-            .key(self.at.key)
+            .key(self.target.key)
             .upload_id(&self.upload)
             .part_number(number);
         self.sending.spawn(async move {
@@ -170,7 +175,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Waits for all that is on its way, also where some of it fails, and tells of the first failure.
-    pub async fn land_all(&mut self) -> Result<(), Trouble> {
+    pub async fn land_all(&mut self) -> Result<(), ProcessingError> {
         let mut first = Ok(());
         while !self.sending.is_empty() {
             first = first.and(self.land().await);
@@ -178,9 +183,10 @@ impl<'a> Parts<'a> {
         first
     }
 
-    async fn land(&mut self) -> Result<(), Trouble> {
+    async fn land(&mut self) -> Result<(), ProcessingError> {
         if let Some(landed) = self.sending.join_next().await {
-            let landed = landed.map_err(|error| Trouble::passing(format!("upload a part: {error}")))??;
+            let landed =
+                landed.map_err(|error| ProcessingError::transient(format!("upload a part: {error}")))??;
             self.landed.insert(landed.number, landed);
             self.lengthen();
         }
@@ -212,7 +218,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Makes the object appear, of parts that have all landed. An answer that was lost is looked up before anything is thrown away.
-    pub async fn complete(self, bytes: u64) -> Result<Written, Trouble> {
+    pub async fn complete(self, bytes: u64) -> Result<PutOutcome, ProcessingError> {
         let parts = self.landed.values().map(Landed::completed).collect();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let completed = self
@@ -220,7 +226,7 @@ impl<'a> Parts<'a> {
             .s3
             .complete_multipart_upload()
             .bucket(&self.bucket.name)
-            .key(self.at.key)
+            .key(self.target.key)
             .upload_id(&self.upload)
             .if_none_match("*")
             .multipart_upload(parts)
@@ -229,16 +235,16 @@ impl<'a> Parts<'a> {
         if let Err(error) = &completed
             && code(error) != Some("PreconditionFailed")
         {
-            let head = self.bucket.head(self.at.key).await?;
+            let head = self.bucket.head(self.target.key).await?;
             if head.as_ref().is_some_and(|head| {
-                owner(head) == Some(self.at.job)
+                owner(head) == Some(self.target.job)
                     && head.content_length().map(i64::unsigned_abs) == Some(bytes)
             }) {
-                return Ok(Written::Occupied);
+                return Ok(PutOutcome::Occupied);
             }
         }
         let written = occupied(completed, "complete an upload");
-        if !matches!(written, Ok(Written::New)) {
+        if !matches!(written, Ok(PutOutcome::New)) {
             self.abort().await;
         }
         written
@@ -252,13 +258,13 @@ impl<'a> Parts<'a> {
             .s3
             .abort_multipart_upload()
             .bucket(&self.bucket.name)
-            .key(self.at.key)
+            .key(self.target.key)
             .upload_id(&self.upload)
             .send()
             .await;
         if let Err(error) = aborted {
             let error = crate::aws::explain(&error);
-            tracing::warn!(key = self.at.key, error, "an upload could not be aborted");
+            tracing::warn!(key = self.target.key, error, "an upload could not be aborted");
         }
     }
 }

@@ -10,27 +10,27 @@ use tokio::{
 };
 
 use super::{
-    bucket::PART,
+    bucket::PART_BYTES,
     buffers::{Buffers, Filled},
     checkpoint::Fingerprint,
-    measure::Measure,
+    meter::Meter,
 };
 use crate::{
-    gemini::{Document, Download, InlineAt, Spot, write_lines},
-    trouble::Trouble,
+    error::ProcessingError,
+    gemini::{Document, Download, InlineAt, Span, write_lines},
 };
 
 /// What is read in a blocking place is handed over in pieces of at most this size.
-const PIECE: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Pieces that wait to be taken: 256 KiB together.
 const WAITING: usize = 4;
 
 /// Of an address, as much as a row keeps.
-const LONGEST_ORIGIN: usize = 512;
+const MAX_SOURCE_CHARS: usize = 512;
 
 /// Takes what is read in a blocking place, piece by piece.
-type Each<'a> = &'a mut dyn FnMut(Bytes) -> Result<(), Trouble>;
+type Each<'a> = &'a mut dyn FnMut(Bytes) -> Result<(), ProcessingError>;
 
 pub struct Source<'a> {
     /// The length that the other side states, held against what came.
@@ -40,7 +40,7 @@ pub struct Source<'a> {
     pub content_type: String,
     /// In the API's own words.
     pub origin: String,
-    pieces: Pin<Box<dyn Stream<Item = Result<Bytes, Trouble>> + Send + 'a>>,
+    pieces: Pin<Box<dyn Stream<Item = Result<Bytes, ProcessingError>> + Send + 'a>>,
     rest: Bytes,
     deadline: Instant,
     /// No bytes at all are not the output yet.
@@ -54,7 +54,7 @@ impl<'a> Source<'a> {
             length: download.length,
             fingerprint,
             content_type: content_type.to_owned(),
-            origin: origin.chars().take(LONGEST_ORIGIN).collect(),
+            origin: origin.chars().take(MAX_SOURCE_CHARS).collect(),
             pieces: Box::pin(download.bytes().fuse()),
             rest: Bytes::new(),
             deadline,
@@ -77,7 +77,7 @@ impl<'a> Source<'a> {
     }
 
     /// Texts of an answer: the pieces of a step one after the other, steps a line apart.
-    pub fn text(document: &Document, text: &[Vec<Spot>], deadline: Instant) -> Self {
+    pub fn text(document: &Document, text: &[Vec<Span>], deadline: Instant) -> Self {
         let (document, text) = (document.clone(), text.to_vec());
         let read = move |each: Each<'_>| read_text(&document, &text, each);
         Self::blocking(read, None, "text/markdown; charset=utf-8", "the final text", deadline)
@@ -86,19 +86,19 @@ impl<'a> Source<'a> {
     /// What an answer holds in base64.
     pub fn decoded(
         document: &Document,
-        spot: Spot,
+        span: Span,
         length: u64,
         content_type: &str,
         deadline: Instant,
     ) -> Self {
         let document = document.clone();
-        let decode = move |each: Each<'_>| document.decoded(spot, each);
+        let decode = move |each: Each<'_>| document.decoded(span, each);
         Self::blocking(decode, Some(length), content_type, "inline data", deadline)
     }
 
     /// What is read from an answer: in a place where that may block, and never faster than it is taken.
     fn blocking(
-        read: impl FnOnce(Each<'_>) -> Result<(), Trouble> + Send + 'static,
+        read: impl FnOnce(Each<'_>) -> Result<(), ProcessingError> + Send + 'static,
         length: Option<u64>,
         content_type: &str,
         origin: &str,
@@ -108,14 +108,14 @@ impl<'a> Source<'a> {
         tokio::task::spawn_blocking(move || {
             let mut each = |mut piece: Bytes| {
                 while !piece.is_empty() {
-                    let next = piece.split_to(piece.len().min(PIECE));
-                    sender.blocking_send(Ok(next)).map_err(|_| Trouble::OutOfTime)?;
+                    let next = piece.split_to(piece.len().min(CHUNK_BYTES));
+                    sender.blocking_send(Ok(next)).map_err(|_| ProcessingError::DeadlineExceeded)?;
                 }
                 Ok(())
             };
             // A reader that has gone away wants neither the rest nor the reason.
-            if let Err(trouble) = read(&mut each) {
-                let _ = sender.blocking_send(Err(trouble));
+            if let Err(error) = read(&mut each) {
+                let _ = sender.blocking_send(Err(error));
             }
         });
         let pieces = stream::unfold(receiver, |mut receiver| async move {
@@ -134,23 +134,27 @@ impl<'a> Source<'a> {
     }
 
     /// The next part, with the count at its end. One that is not full is the last.
-    pub(super) async fn part(&mut self, buffers: &Buffers, measure: &mut Measure) -> Result<Filled, Trouble> {
+    pub(super) async fn part(
+        &mut self,
+        buffers: &Buffers,
+        meter: &mut Meter,
+    ) -> Result<Filled, ProcessingError> {
         let place = buffers.place().await;
         // Never grown: a part that is on its way holds no more than it has.
-        let mut part = BytesMut::with_capacity(PART);
-        while part.len() < PART {
-            let Some(piece) = self.piece(PART - part.len()).await? else { break };
-            measure.take(&piece);
+        let mut part = BytesMut::with_capacity(PART_BYTES);
+        while part.len() < PART_BYTES {
+            let Some(piece) = self.piece(PART_BYTES - part.len()).await? else { break };
+            meter.take(&piece);
             part.extend_from_slice(&piece);
         }
-        if part.is_empty() && measure.bytes == 0 && self.waits_for_bytes {
-            return Err(Trouble::passing(format!("the output has no bytes yet ({})", self.origin)));
+        if part.is_empty() && meter.bytes == 0 && self.waits_for_bytes {
+            return Err(ProcessingError::transient(format!("the output has no bytes yet ({})", self.origin)));
         }
         Ok(place.filled(part.freeze()))
     }
 
     /// The next bytes, at most so many. None where there are no more.
-    pub(super) async fn piece(&mut self, most: usize) -> Result<Option<Bytes>, Trouble> {
+    pub(super) async fn piece(&mut self, most: usize) -> Result<Option<Bytes>, ProcessingError> {
         let mut piece = std::mem::take(&mut self.rest);
         while piece.is_empty() {
             let Some(next) = self.next().await? else { return Ok(None) };
@@ -161,22 +165,22 @@ impl<'a> Source<'a> {
     }
 
     /// A source that reaches the deadline fails instead of hanging.
-    async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ProcessingError> {
         match timeout_at(self.deadline, self.pieces.next()).await {
             Ok(piece) => piece.transpose(),
-            Err(_) => Err(Trouble::OutOfTime),
+            Err(_) => Err(ProcessingError::DeadlineExceeded),
         }
     }
 }
 
 /// The texts, with an empty line between two steps.
-pub fn read_text(document: &Document, text: &[Vec<Spot>], each: Each<'_>) -> Result<(), Trouble> {
+pub fn read_text(document: &Document, text: &[Vec<Span>], each: Each<'_>) -> Result<(), ProcessingError> {
     for (number, step) in text.iter().enumerate() {
         if number > 0 {
             each(Bytes::from_static(b"\n\n"))?;
         }
-        for spot in step {
-            document.text(*spot, &mut *each)?;
+        for span in step {
+            document.text(*span, &mut *each)?;
         }
     }
     Ok(())

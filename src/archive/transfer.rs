@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    bucket::{At, Bucket, PART, Written},
+    bucket::{Bucket, ObjectTarget, PART_BYTES, PutOutcome},
     buffers::{Buffers, Filled},
     checkpoint::{Checkpoint, Checkpoints},
-    measure::Measure,
+    meter::Meter,
     parts::Parts,
     source::Source,
 };
-use crate::trouble::Trouble;
+use crate::error::ProcessingError;
 
 /// For parts that are on their way when reading stops. In a short invocation it is a quarter of the time left.
 const LANDING: Duration = Duration::from_secs(5);
@@ -37,18 +37,18 @@ impl Limits<'_> {
 }
 
 pub(super) struct Transfer<'a, 's> {
-    at: At<'a>,
+    target: ObjectTarget<'a>,
     limits: Limits<'a>,
     buffers: &'a Buffers,
     parts: Parts<'a>,
     source: Source<'s>,
-    measure: Measure,
+    meter: Meter,
 }
 
 /// A transfer that has come to its end.
 pub(super) struct Sent<'s> {
-    pub written: Written,
-    pub measure: Measure,
+    pub written: PutOutcome,
+    pub meter: Meter,
     pub source: Source<'s>,
 }
 
@@ -56,92 +56,95 @@ impl<'a, 's> Transfer<'a, 's> {
     /// Of a source whose first part is read already, and whose count is at its end.
     pub async fn begin(
         bucket: &'a Bucket,
-        at: At<'a>,
+        target: ObjectTarget<'a>,
         limits: Limits<'a>,
-        (first, source, measure): (Filled, Source<'s>, Measure),
-    ) -> Result<Sent<'s>, Trouble> {
+        (first, source, meter): (Filled, Source<'s>, Meter),
+    ) -> Result<Sent<'s>, ProcessingError> {
         if source.fingerprint.is_none() {
             limits
                 .checkpoints
                 .prevent("the source cannot be gone on with: it states no length, or is no download");
         }
-        let parts = Parts::begin(bucket, at, &source.content_type).await?;
-        Self { at, limits, buffers: &bucket.buffers, parts, source, measure }.run(Some(first)).await
+        let parts = Parts::begin(bucket, target, &source.content_type).await?;
+        Self { target, limits, buffers: &bucket.buffers, parts, source, meter }.run(Some(first)).await
     }
 
     /// Goes on where an earlier invocation stopped, with a source that begins where the checkpoint asked.
     pub async fn go_on(
         bucket: &'a Bucket,
-        at: At<'a>,
+        target: ObjectTarget<'a>,
         limits: Limits<'a>,
         (checkpoint, parts, mut source): (&Checkpoint, Parts<'a>, Source<'s>),
-    ) -> Result<Sent<'s>, Trouble> {
+    ) -> Result<Sent<'s>, ProcessingError> {
         let unchanged = is_unchanged(&parts, &mut source).await?;
-        let measure = Measure::resume(&checkpoint.mark).filter(|_| unchanged);
-        let Some(measure) = measure else {
+        let meter = Meter::resume(&checkpoint.mark).filter(|_| unchanged);
+        let Some(meter) = meter else {
             limits.checkpoints.clear();
             bounded_abort(parts, limits.deadline).await;
-            return Err(Trouble::passing(
+            return Err(ProcessingError::transient(
                 "the output has changed since a part of it was read: it is begun anew",
             ));
         };
         tracing::info!(
-            key = at.key,
+            key = target.key,
             bytes = checkpoint.mark.bytes,
             parts = checkpoint.parts,
             "a transfer goes on"
         );
-        Self { at, limits, buffers: &bucket.buffers, parts, source, measure }.run(None).await
+        Self { target, limits, buffers: &bucket.buffers, parts, source, meter }.run(None).await
     }
 
-    async fn run(mut self, first: Option<Filled>) -> Result<Sent<'s>, Trouble> {
+    async fn run(mut self, first: Option<Filled>) -> Result<Sent<'s>, ProcessingError> {
         let stop = self.limits.stop();
-        let sent = timeout_at(stop, self.send_all(first)).await.unwrap_or(Err(Trouble::OutOfTime));
-        if let Err(trouble) = sent {
-            self.leave(&trouble).await;
-            return Err(trouble);
+        let sent =
+            timeout_at(stop, self.send_all(first)).await.unwrap_or(Err(ProcessingError::DeadlineExceeded));
+        if let Err(error) = sent {
+            self.leave(&error).await;
+            return Err(error);
         }
-        let written = self.parts.complete(self.measure.bytes).await?;
+        let written = self.parts.complete(self.meter.bytes).await?;
         self.limits.checkpoints.clear();
-        Ok(Sent { written, measure: self.measure, source: self.source })
+        Ok(Sent { written, meter: self.meter, source: self.source })
     }
 
-    async fn send_all(&mut self, first: Option<Filled>) -> Result<(), Trouble> {
+    async fn send_all(&mut self, first: Option<Filled>) -> Result<(), ProcessingError> {
         let mut part = match first {
             Some(first) => first,
-            None => self.source.part(self.buffers, &mut self.measure).await?,
+            None => self.source.part(self.buffers, &mut self.meter).await?,
         };
         while !part.bytes.is_empty() {
-            let sent = self.parts.send(part, self.measure.mark()).await;
+            let sent = self.parts.send(part, self.meter.mark()).await;
             self.checkpoint();
             sent?;
-            part = self.source.part(self.buffers, &mut self.measure).await?;
+            part = self.source.part(self.buffers, &mut self.meter).await?;
         }
         drop(part);
         self.parts.land_all().await?;
-        check_length(&self.source, &self.measure)
+        check_length(&self.source, &self.meter)
     }
 
     /// Tells what has landed.
     fn checkpoint(&self) {
         if let (Some(source), Some((parts, mark))) = (&self.source.fingerprint, self.parts.beginning()) {
-            let checkpoint = Checkpoint::new(self.at.key, &self.parts.upload, parts, mark, source.clone());
+            let checkpoint =
+                Checkpoint::new(self.target.key, &self.parts.upload, parts, mark, source.clone());
             self.limits.checkpoints.keep(checkpoint);
         }
     }
 
     /// Leaves the upload to the next attempt where that one can go on, and aborts it where not.
-    async fn leave(mut self, trouble: &Trouble) {
+    async fn leave(mut self, error: &ProcessingError) {
         let checkpoints = self.limits.checkpoints;
-        if checkpoints.are_kept() && !matches!(trouble, Trouble::Lasting(_)) {
+        if checkpoints.are_kept() && !matches!(error, ProcessingError::Permanent(_)) {
             // What fails here, or does not land in time, is sent again.
             let _ = timeout_at(self.limits.deadline, self.parts.land_all()).await;
             self.checkpoint();
-            if let Some(kept) = checkpoints.find(self.at.key).filter(|kept| kept.upload == self.parts.upload)
+            if let Some(kept) =
+                checkpoints.find(self.target.key).filter(|kept| kept.upload == self.parts.upload)
             {
                 let (parts, bytes, of) = (kept.parts, kept.mark.bytes, kept.source.length);
                 tracing::info!(
-                    key = self.at.key,
+                    key = self.target.key,
                     parts,
                     bytes,
                     of,
@@ -156,8 +159,8 @@ impl<'a, 's> Transfer<'a, 's> {
 }
 
 /// Reads the last part that has landed once more. False where the source has other bytes there by now.
-async fn is_unchanged(parts: &Parts<'_>, source: &mut Source<'_>) -> Result<bool, Trouble> {
-    let (mut left, mut digest) = (PART, Sha256::new());
+async fn is_unchanged(parts: &Parts<'_>, source: &mut Source<'_>) -> Result<bool, ProcessingError> {
+    let (mut left, mut digest) = (PART_BYTES, Sha256::new());
     while left > 0 {
         let Some(piece) = source.piece(left).await? else { return Ok(false) };
         digest.update(&piece);
@@ -172,11 +175,12 @@ pub(super) async fn bounded_abort(parts: Parts<'_>, deadline: Instant) {
 }
 
 /// An output that is shorter or longer than stated is not taken for whole.
-pub(super) fn check_length(source: &Source<'_>, measure: &Measure) -> Result<(), Trouble> {
+pub(super) fn check_length(source: &Source<'_>, meter: &Meter) -> Result<(), ProcessingError> {
     match source.length {
-        Some(stated) if stated != measure.bytes => {
-            Err(Trouble::passing(format!("the output was cut off after {} of {stated} bytes", measure.bytes)))
-        }
+        Some(stated) if stated != meter.bytes => Err(ProcessingError::transient(format!(
+            "the output was cut off after {} of {stated} bytes",
+            meter.bytes
+        ))),
         _ => Ok(()),
     }
 }

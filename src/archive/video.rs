@@ -5,24 +5,24 @@
 
 use serde_json::{Value, json};
 
-use super::{Archive, Report, Task, bucket::At, source::Source, told::Told};
+use super::{Archive, Report, Task, bucket::ObjectTarget, event_report::EventReport, source::Source};
 use crate::{
-    gemini::{Document, Name, Operation, off_the_loop},
-    job::{EndedJob, JobKind, Left, OpenJob, Sums},
+    error::ProcessingError,
+    gemini::{Document, Name, Operation, run_blocking},
+    job::{EndedJob, JobKind, OpenJob, Skipped, Sums},
     ledger::Outcome,
-    trouble::Trouble,
 };
 
-pub(super) async fn bring(
+pub(super) async fn archive_job(
     archive: &Archive,
     task: Task<'_>,
-    told: &Told,
+    reported: &EventReport,
     name: Name,
-) -> Result<Report, Trouble> {
+) -> Result<Report, ProcessingError> {
     let operation = archive.gemini.operation(&name).await?;
-    archive.check_ours(task.row, told, operation.user_metadata.as_ref()).await?;
+    archive.check_ours(task.row, reported, operation.user_metadata.as_ref()).await?;
     if !operation.done && operation.flaw.is_none() {
-        return told.open(OpenJob {
+        return reported.open(OpenJob {
             name: name.to_string(),
             kind: JobKind::Video,
             state: "not done".to_owned(),
@@ -31,40 +31,40 @@ pub(super) async fn bring(
         });
     }
     if operation.flaw.is_none() && state(&operation) == EMPTY && task.is_fresh() {
-        return Err(Trouble::passing("the operation is done, but its video is not there yet"));
+        return Err(ProcessingError::transient("the operation is done, but its video is not there yet"));
     }
-    keep(archive, task, told, &name, &operation).await
+    keep(archive, task, reported, &name, &operation).await
 }
 
 /// From the answer that an earlier attempt has stored.
 pub(super) async fn keep_stored(
     archive: &Archive,
     task: Task<'_>,
-    told: &Told,
+    reported: &EventReport,
     name: &Name,
     document: Document,
-) -> Result<Report, Trouble> {
-    let operation = off_the_loop(move || Operation::read(document)).await?;
-    keep(archive, task, told, name, &operation).await
+) -> Result<Report, ProcessingError> {
+    let operation = run_blocking(move || Operation::read(document)).await?;
+    keep(archive, task, reported, name, &operation).await
 }
 
 async fn keep(
     archive: &Archive,
     task: Task<'_>,
-    told: &Told,
+    reported: &EventReport,
     name: &Name,
     operation: &Operation,
-) -> Result<Report, Trouble> {
-    let mut job = ended(task, told, name, operation);
+) -> Result<Report, ProcessingError> {
+    let mut job = ended(task, reported, name, operation);
     let answer_key = answer_key(name);
-    let at = At { key: &answer_key, job: name.as_str(), lines: false };
+    let target = ObjectTarget { key: &answer_key, job: name.as_str(), lines: false };
     let source = || Source::document(&operation.document, task.deadline);
-    let answer = archive.bring_source(task, at, source).await?;
+    let answer = archive.archive_source(task, target, source).await?;
     let mut is_lost = false;
     for (number, sample) in operation.samples.iter().enumerate() {
         let key = sample_key(name, number);
         is_lost |= archive
-            .bring_media(task, At { key: &key, ..at }, sample, &operation.document)
+            .archive_media(task, ObjectTarget { key: &key, ..target }, sample, &operation.document)
             .await?
             .keep(&mut job);
     }
@@ -77,7 +77,7 @@ async fn keep(
     answer.keep(&mut job);
     if operation.more_samples > 0 {
         let why = format!("{} more samples than a row can name", operation.more_samples);
-        job.left.push(Left { source: answer_key.clone(), why });
+        job.skipped.push(Skipped { source: answer_key.clone(), why });
     }
     if let Some(flaw) = &operation.flaw {
         job.cannot_read(&answer_key, flaw);
@@ -103,9 +103,9 @@ fn state(operation: &Operation) -> &'static str {
     }
 }
 
-fn ended(task: Task<'_>, told: &Told, name: &Name, operation: &Operation) -> EndedJob {
+fn ended(task: Task<'_>, reported: &EventReport, name: &Name, operation: &Operation) -> EndedJob {
     let state = state(operation);
-    let ended = told.ended(task.row, name, JobKind::Video, state);
+    let ended = reported.ended(task.row, name, JobKind::Video, state);
     let samples = (operation.samples.len() + operation.more_samples) as u64;
     let mut job = EndedJob {
         user_metadata: operation.user_metadata.clone().or(ended.user_metadata),
@@ -118,7 +118,7 @@ fn ended(task: Task<'_>, told: &Told, name: &Name, operation: &Operation) -> End
         job.error =
             Some(json!({"message": "the operation is done, but it has neither a video nor a reason"}));
     }
-    job.left.extend(operation.cut.clone().map(|why| Left { source: name.to_string(), why }));
+    job.skipped.extend(operation.cut.clone().map(|why| Skipped { source: name.to_string(), why }));
     job
 }
 

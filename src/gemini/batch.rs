@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use super::{Document, Name, metadata::UserMetadata};
 use crate::{
+    error::ProcessingError,
     job::Stated,
-    json::{ITEM, Reader, Scanned, Spot},
-    trouble::Trouble,
+    json::{ITEM, Reader, Scanned, Span},
 };
 
 /// Of an error, as many bytes are kept as a value. A longer one is cut and kept as a text.
@@ -84,7 +84,7 @@ struct Answer {
     state: Option<String>,
     model: Option<String>,
     display_name: Option<String>,
-    error: Option<Spot>,
+    error: Option<Span>,
     user_metadata: UserMetadata,
     stated: Stated,
     response: Output,
@@ -93,7 +93,7 @@ struct Answer {
 
 impl Batch {
     /// Reads the whole answer, which may be long. It blocks. Trouble is only of the temporary folder.
-    pub fn read(document: Document) -> Result<Self, Trouble> {
+    pub fn read(document: Document) -> Result<Self, ProcessingError> {
         let mut answer = Answer::default();
         let flaw = document.scan(&mut answer)?;
         let (user_metadata, cut) = answer.user_metadata.read(&document)?;
@@ -115,7 +115,7 @@ impl Batch {
             user_metadata,
             output,
             is_empty,
-            error: answer.error.map(|spot| document.value(spot, MAX_ERROR_BYTES)).transpose()?,
+            error: answer.error.map(|span| document.value(span, MAX_ERROR_BYTES)).transpose()?,
             stated: answer.stated,
             flaw,
             cut,
@@ -137,7 +137,7 @@ impl Reader for Answer {
         match path {
             ["name"] => self.name = value.text(),
             ["done"] => self.is_done = value.is_true(),
-            ["error"] => self.error = (!value.is_null()).then_some(value.spot),
+            ["error"] => self.error = (!value.is_null()).then_some(value.span),
             ["metadata", "name"] => self.name_within = value.text(),
             ["metadata", "state"] => self.state = value.text(),
             ["metadata", "model"] => self.model = value.text(),
@@ -197,10 +197,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::gemini::Spilled;
+    use crate::gemini::SpooledBody;
 
     fn batch(json: &Value) -> Batch {
-        Batch::read(Document::new(Spilled::from_bytes(json.to_string().as_bytes()))).unwrap()
+        Batch::read(Document::new(SpooledBody::from_bytes(json.to_string().as_bytes()))).unwrap()
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
     fn of_an_answer_that_breaks_off_the_beginning_is_read_and_the_flaw_is_said() {
         let broken =
             b"{\"name\": \"batches/b\", \"metadata\": {\"state\": \"BATCH_STATE_SUCCEEDED\"}, \"respo";
-        let batch = Batch::read(Document::new(Spilled::from_bytes(broken))).unwrap();
+        let batch = Batch::read(Document::new(SpooledBody::from_bytes(broken))).unwrap();
         assert_eq!((batch.state, batch.output), (BatchState::Succeeded, None));
         assert_eq!(batch.flaw.as_deref(), Some("it breaks off after 76 bytes"));
     }

@@ -16,16 +16,16 @@ use base64::{
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::Spilled;
+use super::SpooledBody;
 use crate::{
+    error::ProcessingError,
     json::{self, Kind, Reader, Scanner, Unescaped},
-    trouble::Trouble,
 };
 
-pub use crate::json::Spot;
+pub use crate::json::Span;
 
 /// Contents are handed over in pieces of at most this size.
-pub(super) const PIECE: usize = 64 * 1024;
+pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Of a text that is read at once, in bytes. Addresses are the longest.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
@@ -37,15 +37,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// An answer that is read more than once. Its clones are the same answer.
 #[derive(Clone, Debug)]
-pub struct Document(Arc<Mutex<Spilled>>);
+pub struct Document(Arc<Mutex<SpooledBody>>);
 
 impl Document {
-    pub fn new(answer: Spilled) -> Self {
+    pub fn new(answer: SpooledBody) -> Self {
         Self(Arc::new(Mutex::new(answer)))
     }
 
     /// Hands the reader what it wants of the answer. `Some` says why the answer cannot be read to its end.
-    pub(super) fn scan(&self, reader: &mut impl Reader) -> Result<Option<String>, Trouble> {
+    pub(super) fn scan(&self, reader: &mut impl Reader) -> Result<Option<String>, ProcessingError> {
         self.pieces(reader, |_, _, _| Ok(()))
     }
 
@@ -53,11 +53,11 @@ impl Document {
     pub(super) fn pieces<R: Reader>(
         &self,
         reader: &mut R,
-        mut after: impl FnMut(u64, &[u8], &mut R) -> Result<(), Trouble>,
-    ) -> Result<Option<String>, Trouble> {
+        mut after: impl FnMut(u64, &[u8], &mut R) -> Result<(), ProcessingError>,
+    ) -> Result<Option<String>, ProcessingError> {
         let (mut scanner, mut at) = (Scanner::new(MAX_TEXT_BYTES), 0);
         loop {
-            let piece = self.piece(at, PIECE)?;
+            let piece = self.piece(at, CHUNK_BYTES)?;
             if piece.is_empty() {
                 let flaw = scanner.finish(reader).err();
                 let is_object = scanner.outermost() == Some(Kind::Object);
@@ -70,48 +70,59 @@ impl Document {
     }
 
     /// The document as it came.
-    pub fn copy(&self, each: impl FnMut(Bytes) -> Result<(), Trouble>) -> Result<(), Trouble> {
-        hand_over(self.part(Spot { from: 0, to: u64::MAX }), each)
+    pub fn copy(
+        &self,
+        each: impl FnMut(Bytes) -> Result<(), ProcessingError>,
+    ) -> Result<(), ProcessingError> {
+        emit_pieces(self.part(Span { from: 0, to: u64::MAX }), each)
     }
 
     /// A text, without its quotation marks and escapes.
-    pub fn text(&self, spot: Spot, each: impl FnMut(Bytes) -> Result<(), Trouble>) -> Result<(), Trouble> {
-        hand_over(Unescaped::new(self.part(inside(spot))), each)
+    pub fn text(
+        &self,
+        span: Span,
+        each: impl FnMut(Bytes) -> Result<(), ProcessingError>,
+    ) -> Result<(), ProcessingError> {
+        emit_pieces(Unescaped::new(self.part(inside(span))), each)
     }
 
     /// The bytes that a text in base64 stands for, in either alphabet.
-    pub fn decoded(&self, spot: Spot, each: impl FnMut(Bytes) -> Result<(), Trouble>) -> Result<(), Trouble> {
-        hand_over(DecoderReader::new(self.base64(spot), &BASE64), each)
+    pub fn decoded(
+        &self,
+        span: Span,
+        each: impl FnMut(Bytes) -> Result<(), ProcessingError>,
+    ) -> Result<(), ProcessingError> {
+        emit_pieces(DecoderReader::new(self.base64(span), &BASE64), each)
     }
 
     /// How many bytes a text in base64 stands for. None where it is no base64.
-    pub fn decoded_length(&self, spot: Spot) -> Result<Option<u64>, Trouble> {
-        match io::copy(&mut DecoderReader::new(self.base64(spot), &BASE64), &mut io::sink()) {
+    pub fn decoded_length(&self, span: Span) -> Result<Option<u64>, ProcessingError> {
+        match io::copy(&mut DecoderReader::new(self.base64(span), &BASE64), &mut io::sink()) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
             length => length.map(Some).map_err(unread),
         }
     }
 
     /// A value, or the beginning of its JSON as a text where it is longer than so many bytes.
-    pub fn value(&self, spot: Spot, longest: u64) -> Result<Value, Trouble> {
+    pub fn value(&self, span: Span, longest: u64) -> Result<Value, ProcessingError> {
         let mut bytes = Vec::new();
-        self.part(spot).take(longest).read_to_end(&mut bytes).map_err(unread)?;
-        if spot.length() <= longest {
+        self.part(span).take(longest).read_to_end(&mut bytes).map_err(unread)?;
+        if span.length() <= longest {
             return Ok(json::value(&bytes));
         }
         Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    fn base64(&self, spot: Spot) -> Alphabet<Unescaped<Part>> {
-        Alphabet(Unescaped::new(self.part(inside(spot))))
+    fn base64(&self, span: Span) -> Alphabet<Unescaped<Part>> {
+        Alphabet(Unescaped::new(self.part(inside(span))))
     }
 
-    pub(super) fn part(&self, spot: Spot) -> Part {
-        Part { document: self.clone(), spot, piece: Bytes::new() }
+    pub(super) fn part(&self, span: Span) -> Part {
+        Part { document: self.clone(), span, piece: Bytes::new() }
     }
 
     /// So many bytes of the answer; fewer are its last, none its end.
-    fn piece(&self, at: u64, longest: usize) -> Result<Bytes, Trouble> {
+    fn piece(&self, at: u64, longest: usize) -> Result<Bytes, ProcessingError> {
         let mut answer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut piece = Vec::with_capacity(longest);
         answer.read_from(at)?.take(longest as u64).read_to_end(&mut piece).map_err(unread)?;
@@ -123,16 +134,16 @@ impl Document {
 pub(super) struct Part {
     document: Document,
     /// What is still to be read.
-    spot: Spot,
+    span: Span,
     piece: Bytes,
 }
 
 impl Read for Part {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() {
-            let longest = usize::try_from(self.spot.length()).unwrap_or(PIECE).min(PIECE);
-            self.piece = self.document.piece(self.spot.from, longest).map_err(io::Error::other)?;
-            self.spot.from += self.piece.len() as u64;
+            let longest = usize::try_from(self.span.length()).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            self.piece = self.document.piece(self.span.from, longest).map_err(io::Error::other)?;
+            self.span.from += self.piece.len() as u64;
         }
         let length = self.piece.as_ref().read(into)?;
         let _ = self.piece.split_to(length);
@@ -168,14 +179,17 @@ impl<R: Read> Read for Alphabet<R> {
 }
 
 /// Of a text, what stands between its quotation marks.
-fn inside(spot: Spot) -> Spot {
-    Spot { from: spot.from + 1, to: spot.to.saturating_sub(1) }
+fn inside(span: Span) -> Span {
+    Span { from: span.from + 1, to: span.to.saturating_sub(1) }
 }
 
-fn hand_over(mut read: impl Read, mut each: impl FnMut(Bytes) -> Result<(), Trouble>) -> Result<(), Trouble> {
+fn emit_pieces(
+    mut read: impl Read,
+    mut each: impl FnMut(Bytes) -> Result<(), ProcessingError>,
+) -> Result<(), ProcessingError> {
     loop {
-        let mut piece = Vec::with_capacity(PIECE);
-        read.by_ref().take(PIECE as u64).read_to_end(&mut piece).map_err(unread)?;
+        let mut piece = Vec::with_capacity(CHUNK_BYTES);
+        read.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut piece).map_err(unread)?;
         if piece.is_empty() {
             return Ok(());
         }
@@ -183,8 +197,8 @@ fn hand_over(mut read: impl Read, mut each: impl FnMut(Bytes) -> Result<(), Trou
     }
 }
 
-fn unread(error: io::Error) -> Trouble {
-    Trouble::passing(format!("read the answer from the temporary folder: {error}"))
+fn unread(error: io::Error) -> ProcessingError {
+    ProcessingError::transient(format!("read the answer from the temporary folder: {error}"))
 }
 
 #[cfg(test)]
@@ -194,16 +208,16 @@ mod tests {
     #[test]
     fn base64_is_decoded_in_either_alphabet_with_and_without_padding_and_line_breaks() {
         for text in ["-_-_AA==", "+/+/AA", r"+\/-_\nAA\u003d\u003d", "-_+_\\r\\nAA="] {
-            let document = Document::new(Spilled::from_bytes(format!("\"{text}\"").as_bytes()));
-            let spot = Spot { from: 0, to: text.len() as u64 + 2 };
+            let document = Document::new(SpooledBody::from_bytes(format!("\"{text}\"").as_bytes()));
+            let span = Span { from: 0, to: text.len() as u64 + 2 };
             let mut bytes = Vec::new();
             let keep = |piece: Bytes| {
                 bytes.extend_from_slice(&piece);
                 Ok(())
             };
-            document.decoded(spot, keep).unwrap();
+            document.decoded(span, keep).unwrap();
             assert_eq!(bytes, [0xFB, 0xFF, 0xBF, 0], "{text}");
-            assert_eq!(document.decoded_length(spot), Ok(Some(4)), "{text}");
+            assert_eq!(document.decoded_length(span), Ok(Some(4)), "{text}");
         }
     }
 }

@@ -15,13 +15,13 @@ use reqwest::{
 use tokio::time::sleep;
 
 use super::{Gemini, Name, broken};
-use crate::trouble::Trouble;
+use crate::error::ProcessingError;
 
 const REDIRECTS: usize = 4;
 
 /// Over a whole download. Each waits a little longer than the one before.
 const RESUMES: u32 = 8;
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Where the API has the bytes of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub enum Undelivered {
     /// 404 or 410, and 403: the answers to a file that has expired, and to one that is not there yet.
     Missing(String),
     Forbidden(String),
-    Trouble(Trouble),
+    ProcessingError(ProcessingError),
 }
 
 /// An output while it is being read.
@@ -122,7 +122,7 @@ impl Gemini {
         }
         let answer = self.follow(&url, HeaderMap::new()).await?;
         if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Err(Trouble::passing(
+            return Err(ProcessingError::transient(
                 "download the output: Gemini answered 416 to a request for all of it",
             )
             .into());
@@ -163,7 +163,7 @@ impl Gemini {
             }
             return Self::accepted(doing, answer)
                 .await
-                .map_err(|trouble| Undelivered::sort(status, trusted, trouble));
+                .map_err(|error| Undelivered::sort(status, trusted, error));
         }
         Err(nowhere("it is redirected without an end"))
     }
@@ -189,19 +189,21 @@ impl Resume<'_> {
 
 impl Undelivered {
     /// A host that is not the API's own says nothing about our key: there, 401 and 403 are about its signed address.
-    fn sort(status: StatusCode, trusted: bool, trouble: Trouble) -> Self {
-        match (status, trouble) {
-            (StatusCode::UNAUTHORIZED, Trouble::KeyRefused(why)) if !trusted => Self::Forbidden(why),
-            (StatusCode::FORBIDDEN, Trouble::Rejected(why)) => Self::Forbidden(why),
-            (_, Trouble::Absent(why)) => Self::Missing(why),
-            (_, trouble) => Self::Trouble(trouble),
+    fn sort(status: StatusCode, trusted: bool, error: ProcessingError) -> Self {
+        match (status, error) {
+            (StatusCode::UNAUTHORIZED, ProcessingError::Unauthorized(why)) if !trusted => {
+                Self::Forbidden(why)
+            }
+            (StatusCode::FORBIDDEN, ProcessingError::Rejected(why)) => Self::Forbidden(why),
+            (_, ProcessingError::NotFound(why)) => Self::Missing(why),
+            (_, error) => Self::ProcessingError(error),
         }
     }
 }
 
-impl From<Trouble> for Undelivered {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl From<ProcessingError> for Undelivered {
+    fn from(error: ProcessingError) -> Self {
+        Self::ProcessingError(error)
     }
 }
 
@@ -220,13 +222,13 @@ impl<'a> Download<'a> {
         }
     }
 
-    pub fn bytes(self) -> impl Stream<Item = Result<Bytes, Trouble>> + Send + 'a {
+    pub fn bytes(self) -> impl Stream<Item = Result<Bytes, ProcessingError>> + Send + 'a {
         stream::try_unfold(self, |mut download| async move {
             Ok(download.next().await?.map(|piece| (piece, download)))
         })
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ProcessingError> {
         loop {
             let why = match self.answer.chunk().await {
                 Ok(Some(piece)) => {
@@ -236,7 +238,7 @@ impl<'a> Download<'a> {
                 Ok(None) if self.length.is_none_or(|length| length == self.read) => return Ok(None),
                 Ok(None) => self.cut_off(),
                 Err(error) => match broken("read the output", &error) {
-                    Trouble::Passing { why, .. } => why,
+                    ProcessingError::Transient { why, .. } => why,
                     other => return Err(other),
                 },
             };
@@ -245,13 +247,13 @@ impl<'a> Download<'a> {
     }
 
     /// Goes on where the bytes broke off, if it is certain that they are still the same ones.
-    async fn resume(&mut self, why: String) -> Result<(), Trouble> {
-        let Some(length) = self.length else { return Err(Trouble::passing(why)) };
+    async fn resume(&mut self, why: String) -> Result<(), ProcessingError> {
+        let Some(length) = self.length else { return Err(ProcessingError::transient(why)) };
         let etag = self.etag.clone();
         let resume = Resume { from: self.read, length, etag: etag.as_deref() };
         while self.resumes < RESUMES {
             self.resumes += 1;
-            sleep(PAUSE * self.resumes).await;
+            sleep(RETRY_DELAY * self.resumes).await;
             match self.gemini.follow(&self.url, resume.headers()).await {
                 Ok(answer) if resume.is_answered_by(&answer) => {
                     tracing::info!(at = self.read, why, "a broken download goes on");
@@ -259,14 +261,14 @@ impl<'a> Download<'a> {
                     return Ok(());
                 }
                 Ok(_) => break,
-                Err(Undelivered::Trouble(Trouble::Passing { after: None, .. })) => {}
-                Err(Undelivered::Trouble(trouble)) => return Err(trouble),
+                Err(Undelivered::ProcessingError(ProcessingError::Transient { after: None, .. })) => {}
+                Err(Undelivered::ProcessingError(error)) => return Err(error),
                 Err(
                     Undelivered::Missing(then) | Undelivered::Forbidden(then) | Undelivered::Nowhere(then),
-                ) => return Err(Trouble::passing(format!("{why}; then {then}"))),
+                ) => return Err(ProcessingError::transient(format!("{why}; then {then}"))),
             }
         }
-        Err(Trouble::passing(why))
+        Err(ProcessingError::transient(why))
     }
 
     fn cut_off(&self) -> String {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Document, Name, Usage, metadata::UserMetadata};
 use crate::{
-    json::{ITEM, Kind, Reader, Scanned, Spot},
-    trouble::Trouble,
+    error::ProcessingError,
+    json::{ITEM, Kind, Reader, Scanned, Span},
 };
 
 /// Of the arguments of one call, and of the errors, as many bytes are kept as a value. A longer one is cut and kept
@@ -51,7 +51,7 @@ pub struct Interaction {
     pub errors: Option<Value>,
     pub usage: Usage,
     /// The final text: its pieces, by the step that put them out.
-    pub text: Vec<Vec<Spot>>,
+    pub text: Vec<Vec<Span>>,
     pub media: Vec<Media>,
     /// How many more there are than `media` has.
     pub more_media: usize,
@@ -75,7 +75,7 @@ pub struct Media {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaAt {
     /// In the answer itself, in base64.
-    Inline(Spot),
+    Inline(Span),
     Uri(String),
 }
 
@@ -88,7 +88,7 @@ struct Answer {
     agent: Option<String>,
     user_metadata: UserMetadata,
     usage: Usage,
-    errors: Option<Spot>,
+    errors: Option<Span>,
     steps: Outputs,
     outputs: Outputs,
     /// The step or output that has not ended, and the content of a step.
@@ -98,7 +98,7 @@ struct Answer {
 
 #[derive(Default)]
 struct Outputs {
-    text: Vec<Vec<Spot>>,
+    text: Vec<Vec<Span>>,
     /// Whether something that is no output has followed the text.
     interrupted: bool,
     media: Vec<Media>,
@@ -109,31 +109,31 @@ struct Outputs {
 struct Call {
     id: Option<String>,
     name: Option<String>,
-    arguments: Option<Spot>,
+    arguments: Option<Span>,
 }
 
 /// A step or a content: what one has, the other leaves out.
 #[derive(Default)]
 struct Item {
     kind: Option<String>,
-    text: Option<Spot>,
-    data: Option<Spot>,
+    text: Option<Span>,
+    data: Option<Span>,
     uri: Option<String>,
     mime_type: Option<String>,
     id: Option<String>,
     name: Option<String>,
     call_id: Option<String>,
-    arguments: Option<Spot>,
+    arguments: Option<Span>,
     content: Vec<Item>,
 }
 
 impl Interaction {
     /// Reads the whole answer. It blocks. Trouble is only of the temporary folder.
-    pub fn read(document: Document) -> Result<Self, Trouble> {
+    pub fn read(document: Document) -> Result<Self, ProcessingError> {
         let mut answer = Answer::default();
         let flaw = document.scan(&mut answer)?;
         let (user_metadata, cut) = answer.user_metadata.read(&document)?;
-        let value = |spot: Option<Spot>| spot.map(|spot| document.value(spot, MAX_VALUE_BYTES)).transpose();
+        let value = |span: Option<Span>| span.map(|span| document.value(span, MAX_VALUE_BYTES)).transpose();
         let put_out = if answer.steps.is_empty() { answer.outputs } else { answer.steps };
         let mut calls = Vec::new();
         for call in put_out.calls.iter().take(MAX_CALLS) {
@@ -177,7 +177,7 @@ impl Reader for Answer {
             ["status"] => self.status = value.text(),
             ["model"] => self.model = value.text(),
             ["agent"] => self.agent = value.text(),
-            ["errors" | "error"] if !value.is_null() => self.errors = Some(value.spot),
+            ["errors" | "error"] if !value.is_null() => self.errors = Some(value.span),
             ["webhookConfig", "userMetadata", _] => self.user_metadata.take(value),
             ["usage", rest @ ..] => self.usage.take(rest, value),
             ["steps" | "outputs", ITEM, member] => self.item.take(member, value),
@@ -195,17 +195,17 @@ impl Reader for Answer {
 
 impl Item {
     fn take(&mut self, member: &str, value: &Scanned<'_>) {
-        let spot = (value.kind == Kind::Text).then_some(value.spot);
+        let span = (value.kind == Kind::Text).then_some(value.span);
         match member {
             "type" => self.kind = value.text(),
-            "text" => self.text = spot,
-            "data" => self.data = spot,
+            "text" => self.text = span,
+            "data" => self.data = span,
             "uri" => self.uri = value.text(),
             "mimeType" => self.mime_type = value.text(),
             "id" => self.id = value.text(),
             "name" => self.name = value.text(),
             "callId" => self.call_id = value.text(),
-            "arguments" => self.arguments = Some(value.spot),
+            "arguments" => self.arguments = Some(value.span),
             _ => {}
         }
     }
@@ -227,7 +227,7 @@ impl Outputs {
         let mut text = Vec::new();
         for content in step.content {
             match content.text {
-                Some(spot) if content.is("text") => text.push(spot),
+                Some(span) if content.is("text") => text.push(span),
                 _ => self.media(content),
             }
         }
@@ -236,14 +236,14 @@ impl Outputs {
 
     fn output(&mut self, output: Item) {
         match output.text {
-            Some(spot) if output.is("text") => self.text(vec![spot]),
+            Some(span) if output.is("text") => self.text(vec![span]),
             _ if output.data.is_some() || output.uri.is_some() => self.media(output),
             _ => self.other(output),
         }
     }
 
     /// The final text is what no other step has followed by more text.
-    fn text(&mut self, pieces: Vec<Spot>) {
+    fn text(&mut self, pieces: Vec<Span>) {
         if pieces.is_empty() {
             return;
         }
@@ -255,7 +255,7 @@ impl Outputs {
 
     fn media(&mut self, content: Item) {
         let at = match (content.data, content.uri) {
-            (Some(spot), _) => MediaAt::Inline(spot),
+            (Some(span), _) => MediaAt::Inline(span),
             (None, Some(uri)) => MediaAt::Uri(uri),
             (None, None) => return,
         };
@@ -280,20 +280,20 @@ impl Outputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gemini::Spilled;
+    use crate::gemini::SpooledBody;
 
     fn read(json: &str) -> Interaction {
-        Interaction::read(Document::new(Spilled::from_bytes(json.as_bytes()))).unwrap()
+        Interaction::read(Document::new(SpooledBody::from_bytes(json.as_bytes()))).unwrap()
     }
 
     fn texts(interaction: &Interaction) -> Vec<Vec<String>> {
-        let text = |spot: &Spot| {
+        let text = |span: &Span| {
             let mut text = Vec::new();
             let keep = |piece: bytes::Bytes| {
                 text.extend_from_slice(&piece);
                 Ok(())
             };
-            interaction.document.text(*spot, keep).unwrap();
+            interaction.document.text(*span, keep).unwrap();
             String::from_utf8(text).unwrap()
         };
         interaction.text.iter().map(|step| step.iter().map(text).collect()).collect()
@@ -326,18 +326,18 @@ mod tests {
         let interaction = read(data);
         let [image, video, odd] = &interaction.media[..] else { panic!("{:?}", interaction.media) };
         assert_eq!((image.kind.as_str(), image.mime_type.as_deref()), ("image", Some("image/png")));
-        let MediaAt::Inline(spot) = image.at else { panic!("{image:?}") };
+        let MediaAt::Inline(span) = image.at else { panic!("{image:?}") };
         let mut bytes = Vec::new();
         let keep = |piece: bytes::Bytes| {
             bytes.extend_from_slice(&piece);
             Ok(())
         };
-        interaction.document.decoded(spot, keep).unwrap();
+        interaction.document.decoded(span, keep).unwrap();
         assert_eq!(bytes, b"hello");
-        assert_eq!(interaction.document.decoded_length(spot), Ok(Some(5)));
+        assert_eq!(interaction.document.decoded_length(span), Ok(Some(5)));
         assert_eq!(video.at, MediaAt::Uri("https://h/v1beta/files/vid1".into()));
-        let MediaAt::Inline(spot) = odd.at else { panic!("{odd:?}") };
-        assert_eq!(interaction.document.decoded_length(spot), Ok(None), "no base64");
+        let MediaAt::Inline(span) = odd.at else { panic!("{odd:?}") };
+        assert_eq!(interaction.document.decoded_length(span), Ok(None), "no base64");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::io::Read;
 
 use bytes::Bytes;
 
-use super::{Document, InlineAt, batch::inline, document::PIECE};
+use super::{Document, InlineAt, batch::inline, document::CHUNK_BYTES};
 use crate::{
-    json::{ITEM, Kind, Reader, Scanned, Spot},
-    trouble::Trouble,
+    error::ProcessingError,
+    json::{ITEM, Kind, Reader, Scanned, Span},
 };
 
 /// Hands over the lines in pieces of about 64 KiB, in the order of the requests. It blocks.
@@ -20,10 +20,10 @@ use crate::{
 pub fn write_lines(
     document: &Document,
     at: InlineAt,
-    mut each: impl FnMut(Bytes) -> Result<(), Trouble>,
-) -> Result<(), Trouble> {
+    mut each: impl FnMut(Bytes) -> Result<(), ProcessingError>,
+) -> Result<(), ProcessingError> {
     let mut results = Results { at, ended: Vec::new(), has_key: false, key: None };
-    let mut out = Vec::with_capacity(PIECE);
+    let mut out = Vec::with_capacity(CHUNK_BYTES);
     document.pieces(&mut results, |from, piece, results| {
         for result in results.ended.drain(..) {
             write_line(document, &result, (from, piece), &mut out, &mut each)?;
@@ -35,8 +35,8 @@ pub fn write_lines(
 
 /// A result, and the key that is to be lifted.
 struct InlineResult {
-    spot: Spot,
-    key: Option<Spot>,
+    span: Span,
+    key: Option<Span>,
 }
 
 /// The results that have ended and are still to be written.
@@ -45,7 +45,7 @@ struct Results {
     ended: Vec<InlineResult>,
     /// Of the present result, whether it has a key at the top level, and where the one in its metadata is.
     has_key: bool,
-    key: Option<Spot>,
+    key: Option<Span>,
 }
 
 impl Reader for Results {
@@ -63,11 +63,11 @@ impl Reader for Results {
         }
         match rest {
             [ITEM, "key"] => self.has_key = true,
-            [ITEM, "metadata", "key"] => self.key = Some(value.spot),
+            [ITEM, "metadata", "key"] => self.key = Some(value.span),
             [ITEM] => {
                 let key = self.key.take().filter(|_| !self.has_key && value.kind == Kind::Object);
                 self.has_key = false;
-                self.ended.push(InlineResult { spot: value.spot, key });
+                self.ended.push(InlineResult { span: value.span, key });
             }
             _ => {}
         }
@@ -79,9 +79,9 @@ fn write_line(
     result: &InlineResult,
     present: (u64, &[u8]),
     out: &mut Vec<u8>,
-    each: &mut impl FnMut(Bytes) -> Result<(), Trouble>,
-) -> Result<(), Trouble> {
-    let mut rest = result.spot;
+    each: &mut impl FnMut(Bytes) -> Result<(), ProcessingError>,
+) -> Result<(), ProcessingError> {
+    let mut rest = result.span;
     if let Some(key) = result.key {
         out.extend_from_slice(b"{\"key\":");
         write(document, key, present, out, each)?;
@@ -97,26 +97,26 @@ fn write_line(
 /// that, from the answer.
 fn write(
     document: &Document,
-    spot: Spot,
+    span: Span,
     (from, piece): (u64, &[u8]),
     out: &mut Vec<u8>,
-    each: &mut impl FnMut(Bytes) -> Result<(), Trouble>,
-) -> Result<(), Trouble> {
+    each: &mut impl FnMut(Bytes) -> Result<(), ProcessingError>,
+) -> Result<(), ProcessingError> {
     let mut text = InText::default();
     let mut one_line = |bytes: &[u8]| {
         text.write(bytes, out);
-        if out.len() < PIECE {
+        if out.len() < CHUNK_BYTES {
             return Ok(());
         }
-        each(Bytes::from(std::mem::replace(out, Vec::with_capacity(PIECE))))
+        each(Bytes::from(std::mem::replace(out, Vec::with_capacity(CHUNK_BYTES))))
     };
-    if spot.from >= from {
+    if span.from >= from {
         let range = |at: u64| usize::try_from(at - from).unwrap_or(usize::MAX);
-        return one_line(piece.get(range(spot.from)..range(spot.to)).unwrap_or_default());
+        return one_line(piece.get(range(span.from)..range(span.to)).unwrap_or_default());
     }
-    let (mut part, mut bytes) = (document.part(spot), vec![0; PIECE]);
+    let (mut part, mut bytes) = (document.part(span), vec![0; CHUNK_BYTES]);
     loop {
-        let read = part.read(&mut bytes).map_err(|error| Trouble::passing(error.to_string()))?;
+        let read = part.read(&mut bytes).map_err(|error| ProcessingError::transient(error.to_string()))?;
         if read == 0 {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl InText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gemini::Spilled;
+    use crate::gemini::SpooledBody;
 
     fn lines(answer: &str, at: InlineAt) -> String {
         let mut lines = Vec::new();
@@ -157,13 +157,13 @@ mod tests {
             lines.extend_from_slice(&piece);
             Ok(())
         };
-        write_lines(&Document::new(Spilled::from_bytes(answer.as_bytes())), at, keep).unwrap();
+        write_lines(&Document::new(SpooledBody::from_bytes(answer.as_bytes())), at, keep).unwrap();
         String::from_utf8(lines).unwrap()
     }
 
     #[test]
     fn every_member_of_a_result_is_in_its_line_and_its_key_is_lifted() {
-        let long = "x".repeat(3 * PIECE);
+        let long = "x".repeat(3 * CHUNK_BYTES);
         for (item, line) in [
             (
                 "{\"metadata\": {\"key\": \"r1\", \"own\": 1},\n \"response\": {\"a\":\n 1.50}}".to_owned(),

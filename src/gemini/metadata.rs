@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::Document;
 use crate::{
-    json::{Kind, Scanned, Spot},
-    trouble::Trouble,
+    error::ProcessingError,
+    json::{Kind, Scanned, Span},
     webhook::binding::TOKEN,
 };
 
@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// Where the members stand in an answer.
 #[derive(Debug, Default)]
 pub(super) struct UserMetadata {
-    members: Vec<(String, Spot)>,
+    members: Vec<(String, Span)>,
     bytes: u64,
     /// How many there was no room for.
     left_out: u64,
@@ -27,7 +27,7 @@ type Found = (Option<Map<String, Value>>, Option<String>);
 impl UserMetadata {
     /// A member. The binding token is found however much stands beside it.
     pub fn take(&mut self, value: &Scanned<'_>) {
-        let bytes = value.name.len() as u64 + value.spot.length();
+        let bytes = value.name.len() as u64 + value.span.length();
         let is_token = value.name == TOKEN && value.kind == Kind::Text && value.text().is_some();
         if self.bytes + bytes <= MAX_BYTES {
             self.bytes += bytes;
@@ -36,14 +36,14 @@ impl UserMetadata {
             return;
         }
         self.members.retain(|(name, _)| name != value.name || !is_token);
-        self.members.push((value.name.to_owned(), value.spot));
+        self.members.push((value.name.to_owned(), value.span));
     }
 
     /// The members, or None where there are none, and a word on those that were left out.
-    pub fn read(self, document: &Document) -> Result<Found, Trouble> {
+    pub fn read(self, document: &Document) -> Result<Found, ProcessingError> {
         let mut metadata = Map::new();
-        for (name, spot) in self.members {
-            metadata.insert(name, document.value(spot, MAX_BYTES)?);
+        for (name, span) in self.members {
+            metadata.insert(name, document.value(span, MAX_BYTES)?);
         }
         let cut = (self.left_out > 0).then(|| {
             format!(

@@ -4,17 +4,17 @@
 
 mod batch;
 pub mod catalogue;
+mod disabled_webhooks;
 mod document;
 mod download;
-mod fault;
+mod error_response;
 mod interaction;
+mod job_state;
 mod lines;
 mod metadata;
 mod name;
 mod operation;
-mod spill;
-mod standing;
-mod switched_off;
+mod spooled_body;
 mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -22,28 +22,28 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Response, Url, redirect::Policy};
 
 pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
-pub use document::{Document, Spot};
+pub use disabled_webhooks::Webhook;
+pub use document::{Document, Span};
 pub use download::{Download, Place, Resume, Undelivered};
 pub use interaction::{Interaction, InteractionState, Media, MediaAt};
+pub use job_state::{JobState, Listed};
 pub use lines::write_lines;
 pub use name::Name;
 pub use operation::Operation;
-pub use spill::Spilled;
-pub use standing::{Listed, Standing};
-pub use switched_off::Webhook;
+pub use spooled_body::SpooledBody;
 pub use usage::Usage;
 
 use crate::{
+    error::ProcessingError,
     secrets::{Secret, SecretStore},
-    trouble::Trouble,
 };
 
 const VERSION: &str = "v1beta";
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two pieces of an answer. An answer as a whole may take as long as the invocation.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// An error answer longer than this is not looked into.
-const LONGEST_FAULT: usize = 64 * 1024;
+const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
 pub struct Gemini {
     http: reqwest::Client,
@@ -57,45 +57,47 @@ impl Gemini {
     pub fn new(base: Url, key: SecretStore<Secret>, longest_answer: u64) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .redirect(Policy::none())
-            .connect_timeout(CONNECT)
-            .read_timeout(IDLE)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(IDLE_TIMEOUT)
             .user_agent(concat!("gemhook/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self { http, base, key, longest_answer })
     }
 
     /// A batch as the API shows it now. Inline results stay in the spilled answer.
-    pub async fn batch(&self, name: &Name) -> Result<Batch, Trouble> {
+    pub async fn batch(&self, name: &Name) -> Result<Batch, ProcessingError> {
         let doing = "read the batch";
         let answer = self.get(doing, &name.path(), &[]).await?;
-        let spilled = Spilled::take(answer, self.longest_answer).await?;
-        off_the_loop(move || Batch::read(Document::new(spilled))).await
+        let spooled = SpooledBody::take(answer, self.longest_answer).await?;
+        run_blocking(move || Batch::read(Document::new(spooled))).await
     }
 
     /// An interaction as the API shows it now. What is long stays in the spilled answer.
-    pub async fn interaction(&self, name: &Name) -> Result<Interaction, Trouble> {
+    pub async fn interaction(&self, name: &Name) -> Result<Interaction, ProcessingError> {
         let answer = self.get("read the interaction", &name.path(), &[("stream", "false")]).await?;
-        let spilled = Spilled::take(answer, self.longest_answer).await?;
-        off_the_loop(move || Interaction::read(Document::new(spilled))).await
+        let spooled = SpooledBody::take(answer, self.longest_answer).await?;
+        run_blocking(move || Interaction::read(Document::new(spooled))).await
     }
 
     /// The operation of a video as the API shows it now.
-    pub async fn operation(&self, name: &Name) -> Result<Operation, Trouble> {
+    pub async fn operation(&self, name: &Name) -> Result<Operation, ProcessingError> {
         let answer = self.get("read the operation", &name.path(), &[]).await?;
-        let spilled = Spilled::take(answer, self.longest_answer).await?;
-        off_the_loop(move || Operation::read(Document::new(spilled))).await
+        let spooled = SpooledBody::take(answer, self.longest_answer).await?;
+        run_blocking(move || Operation::read(Document::new(spooled))).await
     }
 
     /// A call that must work with a good key: only then does "no such job" mean anything.
-    pub async fn probe(&self) -> Result<(), Trouble> {
+    pub async fn probe(&self) -> Result<(), ProcessingError> {
         match self.get("list batches", "batches", &[("pageSize", "1")]).await {
-            Err(Trouble::Absent(why) | Trouble::Rejected(why)) => Err(Trouble::KeyRefused(why)),
+            Err(ProcessingError::NotFound(why) | ProcessingError::Rejected(why)) => {
+                Err(ProcessingError::Unauthorized(why))
+            }
             answer => answer.map(|_| ()),
         }
     }
 
-    async fn key(&self) -> Result<Arc<Secret>, Trouble> {
-        self.key.get().await.map_err(|error| Trouble::KeyRefused(error.to_string()))
+    async fn key(&self) -> Result<Arc<Secret>, ProcessingError> {
+        self.key.get().await.map_err(|error| ProcessingError::Unauthorized(error.to_string()))
     }
 
     fn url(&self, path: &str) -> Url {
@@ -104,7 +106,12 @@ impl Gemini {
         url
     }
 
-    async fn get(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Response, Trouble> {
+    async fn get(
+        &self,
+        doing: &str,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Response, ProcessingError> {
         let mut url = self.url(path);
         url.query_pairs_mut().extend_pairs(query);
         let request = self.http.get(url).header("x-goog-api-key", self.key().await?.expose());
@@ -113,29 +120,29 @@ impl Gemini {
     }
 
     /// An answer that is a success; of any other, what it means.
-    async fn accepted(doing: &str, mut answer: Response) -> Result<Response, Trouble> {
+    async fn accepted(doing: &str, mut answer: Response) -> Result<Response, ProcessingError> {
         if answer.status().is_success() {
             return Ok(answer);
         }
         let mut body = Vec::new();
         while let Ok(Some(piece)) = answer.chunk().await {
             body.extend_from_slice(&piece);
-            if body.len() > LONGEST_FAULT {
+            if body.len() > MAX_ERROR_BODY_BYTES {
                 break;
             }
         }
-        Err(fault::sort(doing, answer.status(), answer.headers(), &body))
+        Err(error_response::classify(doing, answer.status(), answer.headers(), &body))
     }
 }
 
 /// Walking a long answer blocks.
-pub async fn off_the_loop<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
-) -> Result<T, Trouble> {
+pub async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ProcessingError> + Send + 'static,
+) -> Result<T, ProcessingError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Trouble::passing(format!("read the answer: {error}")))?
+    done.map_err(|error| ProcessingError::transient(format!("read the answer: {error}")))?
 }
 
-fn broken(doing: &str, error: &reqwest::Error) -> Trouble {
-    Trouble::passing(format!("{doing}: {}", crate::aws::explain(error)))
+fn broken(doing: &str, error: &reqwest::Error) -> ProcessingError {
+    ProcessingError::transient(format!("{doing}: {}", crate::aws::explain(error)))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-const LONGEST: usize = 256;
+const MAX_NAME_BYTES: usize = 256;
 
 /// What may stand in a segment as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
@@ -16,7 +16,7 @@ pub struct Name(String);
 impl Name {
     /// A name as the API writes it.
     pub fn parse(text: &str) -> Option<Self> {
-        let safe = text.len() <= LONGEST
+        let safe = text.len() <= MAX_NAME_BYTES
             && text.contains('/')
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
             && text.split('/').all(|segment| !segment.is_empty() && segment.bytes().any(|byte| byte != b'.'));

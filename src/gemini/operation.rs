@@ -11,8 +11,8 @@ use super::{
     metadata::UserMetadata,
 };
 use crate::{
-    json::{ITEM, Kind, Reader, Scanned, Spot},
-    trouble::Trouble,
+    error::ProcessingError,
+    json::{ITEM, Kind, Reader, Scanned, Span},
 };
 
 /// Of the error and the reasons, as many bytes are kept as a value. A longer one is cut and kept as a text.
@@ -51,14 +51,14 @@ struct Samples {
     found: Vec<Media>,
     more: usize,
     filtered: Option<u64>,
-    reasons: Option<Spot>,
+    reasons: Option<Span>,
 }
 
 /// A sample that has not ended.
 #[derive(Default)]
 struct Sample {
     uri: Option<String>,
-    data: Option<Spot>,
+    data: Option<Span>,
     mime_type: Option<String>,
 }
 
@@ -66,7 +66,7 @@ struct Sample {
 #[derive(Default)]
 struct Answer {
     is_done: bool,
-    error: Option<Spot>,
+    error: Option<Span>,
     user_metadata: UserMetadata,
     sample: Sample,
     /// In `generateVideoResponse`.
@@ -77,11 +77,11 @@ struct Answer {
 
 impl Operation {
     /// Reads the whole answer. It blocks. Trouble is only of the temporary folder.
-    pub fn read(document: Document) -> Result<Self, Trouble> {
+    pub fn read(document: Document) -> Result<Self, ProcessingError> {
         let mut answer = Answer::default();
         let flaw = document.scan(&mut answer)?;
         let (user_metadata, cut) = answer.user_metadata.read(&document)?;
-        let value = |spot: Option<Spot>| spot.map(|spot| document.value(spot, MAX_VALUE_BYTES)).transpose();
+        let value = |span: Option<Span>| span.map(|span| document.value(span, MAX_VALUE_BYTES)).transpose();
         let (inner, outer) = (answer.inner, answer.outer);
         let error = value(answer.error)?;
         let filtered_reasons = value(inner.reasons.or(outer.reasons))?;
@@ -122,7 +122,7 @@ impl Reader for Answer {
     fn value(&mut self, path: &[&str], value: &Scanned<'_>) {
         match path {
             ["done"] => self.is_done = value.is_true(),
-            ["error"] => self.error = (!value.is_null()).then_some(value.spot),
+            ["error"] => self.error = (!value.is_null()).then_some(value.span),
             ["metadata", "webhookConfig", "userMetadata", _] => self.user_metadata.take(value),
             ["response", "generateVideoResponse", rest @ ..] => {
                 self.inner.take(rest, value, &mut self.sample)
@@ -140,8 +140,8 @@ impl Samples {
             [LIST!(), ITEM] => self.push(std::mem::take(sample)),
             ["raiMediaFilteredCount"] => self.filtered = value.count(),
             ["raiMediaFilteredReasons"] => {
-                let is_empty = value.is_null() || value.kind == Kind::List && value.spot.length() == 2;
-                self.reasons = (!is_empty).then_some(value.spot);
+                let is_empty = value.is_null() || value.kind == Kind::List && value.span.length() == 2;
+                self.reasons = (!is_empty).then_some(value.span);
             }
             _ => {}
         }
@@ -166,7 +166,7 @@ impl Sample {
         match member {
             "uri" | "gcsUri" => self.uri = value.text().or(self.uri.take()),
             "encodedVideo" | "videoBytes" | "bytesBase64Encoded" if value.kind == Kind::Text => {
-                self.data = Some(value.spot);
+                self.data = Some(value.span);
             }
             "encoding" | "mimeType" => self.mime_type = value.text(),
             _ => {}
@@ -179,10 +179,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::gemini::Spilled;
+    use crate::gemini::SpooledBody;
 
     fn read(json: &str) -> Operation {
-        Operation::read(Document::new(Spilled::from_bytes(json.as_bytes()))).unwrap()
+        Operation::read(Document::new(SpooledBody::from_bytes(json.as_bytes()))).unwrap()
     }
 
     #[test]

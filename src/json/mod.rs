@@ -12,6 +12,6 @@ mod scan;
 mod text;
 mod value;
 
-pub use scan::{ITEM, Kind, Reader, Scanned, Scanner, Spot};
+pub use scan::{ITEM, Kind, Reader, Scanned, Scanner, Span};
 pub use text::{Unescaped, unescaped};
 pub use value::value;

@@ -12,12 +12,12 @@ const MAX_DEPTH: usize = 10;
 
 /// Where a value stands in its document, from its first byte to the one after its last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spot {
+pub struct Span {
     pub(crate) from: u64,
     pub(crate) to: u64,
 }
 
-impl Spot {
+impl Span {
     /// In bytes.
     pub fn length(self) -> u64 {
         self.to.saturating_sub(self.from)
@@ -36,7 +36,7 @@ pub enum Kind {
 /// A value that has just ended.
 pub struct Scanned<'a> {
     pub kind: Kind,
-    pub spot: Spot,
+    pub span: Span,
     /// The member's name as it is spelled. Empty for an item of a list.
     pub name: &'a str,
     raw: &'a [u8],
@@ -315,8 +315,8 @@ impl Scanner {
             None => self.outermost = Some(kind),
         }
         let name = self.frames.last().map_or("", |frame| frame.name.as_str());
-        let spot = Spot { from: self.from, to };
-        let value = Scanned { kind, spot, name, raw: &self.raw, cut: self.cut };
+        let span = Span { from: self.from, to };
+        let value = Scanned { kind, span, name, raw: &self.raw, cut: self.cut };
         reader.value(path(&self.frames, &mut [""; MAX_DEPTH]), &value);
     }
 
@@ -399,7 +399,7 @@ mod tests {
 
         fn value(&mut self, path: &[&str], value: &Scanned<'_>) {
             let raw = String::from_utf8_lossy(value.raw);
-            let (from, to) = (value.spot.from, value.spot.to);
+            let (from, to) = (value.span.from, value.span.to);
             self.seen.push(format!("{} {:?} {from}..{to} {raw}", path.join("."), value.kind));
         }
     }

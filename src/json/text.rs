@@ -5,7 +5,7 @@ use std::io::{self, Read};
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 /// Bytes are read from below in pieces of this size.
-const PIECE: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 16 * 1024;
 
 #[derive(Clone, Copy)]
 enum Escape {
@@ -121,7 +121,7 @@ pub struct Unescaped<R> {
 
 impl<R: Read> Unescaped<R> {
     pub fn new(from: R) -> Self {
-        Self { from, unescaper: Unescaper::new(), piece: vec![0; PIECE], ready: Vec::new(), read: 0 }
+        Self { from, unescaper: Unescaper::new(), piece: vec![0; CHUNK_BYTES], ready: Vec::new(), read: 0 }
     }
 }
 

@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::{
 use super::{
     Fence, GIVE_UP_AFTER, Ledger, LedgerError, STREAM_GRACE,
     condition::{Binds, Item},
+    conflict_retry::{is_conflict, retry_conflicts},
     new_delivery::shard_of,
-    patience::{contended, patiently},
     schema::attr,
     store::Table,
     transitions,
@@ -24,7 +24,8 @@ use crate::clock::millis;
 pub type Page = (Vec<Item>, Option<Item>);
 
 /// What stays of an ended job that is erased. Its outcome does not: a `gone` end could be replaced.
-const STAYS: [&str; 5] = [attr::JOB_ID, attr::KIND, attr::ENDED_BY, attr::ENDED_AT, attr::SCHEMA];
+const TOMBSTONE_ATTRIBUTES: [&str; 5] =
+    [attr::JOB_ID, attr::KIND, attr::ENDED_BY, attr::ENDED_AT, attr::SCHEMA];
 
 /// Whether a row in this state, with this outcome, can be redriven.
 pub fn can_be_redriven(state: &str, outcome: Option<&str>) -> bool {
@@ -83,8 +84,8 @@ impl Ledger {
     }
 
     async fn erase_ended(&self, row: &Item) -> Result<Fence, LedgerError> {
-        let told = transitions::ERASE_ENDED_JOB.expression(&Binds::default());
-        let kept = row.iter().filter(|(name, _)| STAYS.contains(&name.as_str()));
+        let reported = transitions::ERASE_ENDED_JOB.expression(&Binds::default());
+        let kept = row.iter().filter(|(name, _)| TOMBSTONE_ATTRIBUTES.contains(&name.as_str()));
         let mut stone: Item = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
         stone.insert(attr::STATE.to_owned(), AttributeValue::S("deleted".to_owned()));
         let put = self
@@ -93,9 +94,9 @@ impl Ledger {
             .put_item()
             .table_name(self.store.name(Table::Jobs))
             .set_item(Some(stone))
-            .condition_expression(told.condition)
-            .set_expression_attribute_names(Some(told.names));
-        match patiently(contended, || put.clone().send()).await {
+            .condition_expression(reported.condition)
+            .set_expression_attribute_names(Some(reported.names));
+        match retry_conflicts(is_conflict, || put.clone().send()).await {
             Ok(_) => Ok(Fence::Held),
             Err(error) if matches!(error.as_service_error(), Some(NotPut(_))) => Ok(Fence::Lost),
             Err(error) => Err(LedgerError::of("erase the job", &error)),
@@ -103,16 +104,16 @@ impl Ledger {
     }
 
     async fn erase_open(&self, row: &Item) -> Result<Fence, LedgerError> {
-        let told = transitions::ERASE_OPEN_JOB.expression(&Binds::default());
+        let reported = transitions::ERASE_OPEN_JOB.expression(&Binds::default());
         let delete = self
             .store
             .client
             .delete_item()
             .table_name(self.store.name(Table::Jobs))
             .set_key(row.get(attr::JOB_ID).map(|id| Item::from([(attr::JOB_ID.to_owned(), id.clone())])))
-            .condition_expression(told.condition)
-            .set_expression_attribute_names(Some(told.names));
-        match patiently(contended, || delete.clone().send()).await {
+            .condition_expression(reported.condition)
+            .set_expression_attribute_names(Some(reported.names));
+        match retry_conflicts(is_conflict, || delete.clone().send()).await {
             Ok(_) => Ok(Fence::Held),
             Err(error) if matches!(error.as_service_error(), Some(NotDeleted(_))) => Ok(Fence::Lost),
             Err(error) => Err(LedgerError::of("erase the job", &error)),
@@ -121,7 +122,7 @@ impl Ledger {
 
     async fn scan(&self, table: Table, after: Option<Item>) -> Result<Page, LedgerError> {
         let scan = self.store.client.scan().table_name(self.store.name(table)).set_exclusive_start_key(after);
-        let page = patiently(contended, || scan.clone().send()).await;
+        let page = retry_conflicts(is_conflict, || scan.clone().send()).await;
         let page = page.map_err(|error| LedgerError::of("read the table", &error))?;
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }

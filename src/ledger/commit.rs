@@ -60,8 +60,8 @@ impl Commit<'_> {
         let ended = ended_job(self.row, outcome, job, self.now);
         let old = match self.with("end job", &job.name, &transitions::END_JOB, &ended).await? {
             Both::Made => return Ok(Written::Done),
-            Both::FirstRefused => return Ok(Written::Lost),
-            Both::SecondRefused(old) => old,
+            Both::FirstConditionFailed => return Ok(Written::Lost),
+            Both::SecondConditionFailed(old) => old,
         };
         if text(&old, attr::OUTCOME) != Some(Outcome::Gone.name()) {
             return Ok(Written::StillToEnd(Outcome::Repeated, None));
@@ -79,8 +79,8 @@ impl Commit<'_> {
         let replace = &transitions::REPLACE_GONE_JOB;
         Ok(match self.with("replace gone", &job.name, replace, &replacing).await? {
             Both::Made => Written::Done,
-            Both::FirstRefused => Written::Lost,
-            Both::SecondRefused(_) => Written::StillToEnd(Outcome::Repeated, None),
+            Both::FirstConditionFailed => Written::Lost,
+            Both::SecondConditionFailed(_) => Written::StillToEnd(Outcome::Repeated, None),
         })
     }
 
@@ -89,8 +89,8 @@ impl Commit<'_> {
         let open = open_job(self.row, job, watch_until);
         Ok(match self.with("record open", &job.name, &transitions::OPEN_JOB, &open).await? {
             Both::Made => Written::Done,
-            Both::FirstRefused => Written::Lost,
-            Both::SecondRefused(_) => Written::StillToEnd(Outcome::Recorded, None),
+            Both::FirstConditionFailed => Written::Lost,
+            Both::SecondConditionFailed(_) => Written::StillToEnd(Outcome::Recorded, None),
         })
     }
 
@@ -139,7 +139,7 @@ fn ended_job(row: &Delivery, outcome: Outcome, job: &EndedJob, now: Millis) -> B
         .add(attr::DISPLAY_NAME, ":display_name", job.display_name.as_ref())
         .add(attr::TEXT, ":text", job.text.as_ref().map(|text| &text.text))
         .add_list(attr::OUTPUTS, ":outputs", &job.outputs)
-        .add_list(attr::LEFT, ":left", &job.left)
+        .add_list(attr::SKIPPED, ":skipped", &job.skipped)
         .binds()
 }
 

@@ -121,8 +121,8 @@ pub struct Expression {
 impl Transition {
     pub fn expression(&self, binds: &Binds) -> Expression {
         let mut expression = Expression::default();
-        expression.condition = expression.tell(&self.when, binds);
-        expression.update = expression.change(self.writes, binds);
+        expression.condition = expression.condition_text(&self.when, binds);
+        expression.update = expression.update_text(self.writes, binds);
         expression
     }
 
@@ -166,7 +166,7 @@ impl Expression {
         name
     }
 
-    fn tell(&mut self, condition: &Condition, binds: &Binds) -> String {
+    fn condition_text(&mut self, condition: &Condition, binds: &Binds) -> String {
         match condition {
             Condition::Is(attribute, word) => format!("{} = {}", self.name(attribute), self.word(word)),
             Condition::Exists(attribute) => format!("attribute_exists({})", self.name(attribute)),
@@ -186,11 +186,11 @@ impl Expression {
     }
 
     fn join(&mut self, parts: &[Condition], word: &str, binds: &Binds) -> String {
-        let parts: Vec<String> = parts.iter().map(|part| self.tell(part, binds)).collect();
+        let parts: Vec<String> = parts.iter().map(|part| self.condition_text(part, binds)).collect();
         format!("({})", parts.join(word))
     }
 
-    fn change(&mut self, writes: &[Write], binds: &Binds) -> String {
+    fn update_text(&mut self, writes: &[Write], binds: &Binds) -> String {
         let (mut set, mut add, mut remove) = (Vec::new(), Vec::new(), Vec::new());
         for write in writes {
             match write {
@@ -221,8 +221,8 @@ impl Expression {
             }
         }
         let clauses = [("SET", set), ("ADD", add), ("REMOVE", remove)];
-        let told = clauses.iter().filter(|(_, parts)| !parts.is_empty());
-        told.map(|(clause, parts)| format!("{clause} {}", parts.join(", "))).collect::<Vec<_>>().join(" ")
+        let reported = clauses.iter().filter(|(_, parts)| !parts.is_empty());
+        reported.map(|(clause, parts)| format!("{clause} {}", parts.join(", "))).collect::<Vec<_>>().join(" ")
     }
 }
 

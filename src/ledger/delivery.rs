@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{
     condition::Item,
     schema::{SCHEMA, attr},
-    state::{DeliveryState, Outcome, TroubleKind},
+    state::{DeliveryState, ErrorKind, Outcome},
 };
 use crate::{
     clock::Millis,
@@ -43,8 +43,8 @@ pub struct Delivery {
     pub give_up_at: Millis,
     pub last_error: Option<String>,
     /// What the row waits out, or waited out last.
-    pub trouble: Option<TroubleKind>,
-    pub trouble_since: Option<Millis>,
+    pub error_kind: Option<ErrorKind>,
+    pub error_since: Option<Millis>,
     /// How far a transfer has come, in the words of who wrote it.
     pub checkpoint: Option<String>,
 }
@@ -52,38 +52,38 @@ pub struct Delivery {
 impl Delivery {
     /// The error says what is wrong with the row.
     pub fn read(row: &Item) -> Result<Self, String> {
-        let row = Strict(row);
-        let schema = row.needed(attr::SCHEMA, Strict::number)?;
+        let row = S3Semantics(row);
+        let schema = row.needed(attr::SCHEMA, S3Semantics::number)?;
         if !(SCHEMA - 1..=SCHEMA).contains(&schema) {
             return Err(format!("its schema is {schema}"));
         }
         let state = row.needed(attr::STATE, |row, name| row.word(name, DeliveryState::of))?;
         match state {
-            DeliveryState::Waiting => drop(row.needed(attr::DUE_AT, Strict::number)?),
-            DeliveryState::Archiving => drop(row.needed(attr::LEASE_UNTIL, Strict::number)?),
+            DeliveryState::Waiting => drop(row.needed(attr::DUE_AT, S3Semantics::number)?),
+            DeliveryState::Archiving => drop(row.needed(attr::LEASE_UNTIL, S3Semantics::number)?),
             _ => {}
         }
         Ok(Self {
-            key: row.needed(attr::WEBHOOK_ID, Strict::text)?,
+            key: row.needed(attr::WEBHOOK_ID, S3Semantics::text)?,
             state,
             outcome: row.word(attr::OUTCOME, Outcome::of)?,
-            body: row.needed(attr::BODY, Strict::bytes)?,
+            body: row.needed(attr::BODY, S3Semantics::bytes)?,
             event_type: row.text(attr::EVENT_TYPE)?,
             event_time: row.number(attr::EVENT_TIME)?,
-            received_at: row.needed(attr::RECEIVED_AT, Strict::number)?,
+            received_at: row.needed(attr::RECEIVED_AT, S3Semantics::number)?,
             job_hint: row.text(attr::JOB_HINT)?,
             job_id: row.text(attr::JOB_ID)?,
             scheme: row.text(attr::SCHEME)?,
             key_id: row.text(attr::KEY_ID)?,
             trust: row.needed(attr::TRUST, |row, name| row.word(name, trust_of))?,
             headers: row.0.get(attr::HEADERS).and_then(headers),
-            attempt: row.needed(attr::ATTEMPT, Strict::number)?,
+            attempt: row.needed(attr::ATTEMPT, S3Semantics::number)?,
             holder: row.text(attr::HOLDER)?,
-            crashes: row.needed(attr::CRASHES, Strict::number)?,
-            give_up_at: row.needed(attr::GIVE_UP_AT, Strict::number)?,
+            crashes: row.needed(attr::CRASHES, S3Semantics::number)?,
+            give_up_at: row.needed(attr::GIVE_UP_AT, S3Semantics::number)?,
             last_error: row.text(attr::LAST_ERROR)?,
-            trouble: row.word(attr::TROUBLE, TroubleKind::of)?,
-            trouble_since: row.number(attr::TROUBLE_SINCE)?,
+            error_kind: row.word(attr::ERROR_KIND, ErrorKind::of)?,
+            error_since: row.number(attr::ERROR_SINCE)?,
             checkpoint: row.text(attr::CHECKPOINT)?,
         })
     }
@@ -93,15 +93,15 @@ impl Delivery {
     }
 
     /// When a trouble of this class began: earlier, where the row waits for the same class already, else now.
-    pub fn trouble_began(&self, kind: TroubleKind, now: Millis) -> Millis {
-        self.trouble_since.filter(|_| self.trouble == Some(kind)).unwrap_or(now)
+    pub fn error_began(&self, kind: ErrorKind, now: Millis) -> Millis {
+        self.error_since.filter(|_| self.error_kind == Some(kind)).unwrap_or(now)
     }
 }
 
 /// A row whose attributes must have the types that this code writes.
-struct Strict<'a>(&'a Item);
+struct S3Semantics<'a>(&'a Item);
 
-impl Strict<'_> {
+impl S3Semantics<'_> {
     fn needed<T>(
         &self,
         name: &'static str,

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use super::patience::is_contention;
+use super::conflict_retry::is_conflict_code;
 
 /// An error of the store. Codes are DynamoDB's (Developer Guide, "Error handling with DynamoDB").
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum LedgerError {
     Unavailable(String),
     /// The store is reached and refuses the caller: IAM, an expired role, a missing table. Nothing was written.
     #[error("DynamoDB {0}")]
-    Denied(String),
+    NotAuthenticated(String),
     /// Contention or throttling that outlasted the retries of one call. Nothing was written.
     #[error("DynamoDB {0}")]
     Throttled(String),
@@ -53,8 +53,8 @@ impl LedgerError {
                 | "MissingAuthenticationTokenException"
                 | "ResourceNotFoundException"
                 | "UnrecognizedClientException",
-            ) => Self::Denied(why),
-            Some(code) if is_contention(code) => Self::Throttled(why),
+            ) => Self::NotAuthenticated(why),
+            Some(code) if is_conflict_code(code) => Self::Throttled(why),
             _ => Self::Unavailable(why),
         }
     }

@@ -21,7 +21,7 @@ const MAX_ERROR_BYTES: usize = 200;
 pub enum Lease {
     Taken(Delivery),
     /// Somebody else has it, it is not due, it has ended, or there is none.
-    Refused,
+    NotTaken,
     /// Its budget was used up: it has ended as `failed` just now.
     GaveUp(Delivery),
     /// It cannot be read, for this reason: it has ended as `failed` just now.
@@ -52,10 +52,10 @@ impl Call<'_> {
     async fn take(&self) -> Result<Lease, LedgerError> {
         let mut old = match self.make(&transitions::LEASE, &self.binds).await? {
             Change::Made(row) => return self.taken(&row).await,
-            Change::Refused(old) => old,
+            Change::ConditionFailed(old) => old,
         };
         if has_ended(&old) {
-            return Ok(Lease::Refused);
+            return Ok(Lease::NotTaken);
         }
         if let Some(newer) = number(&old, attr::SCHEMA).filter(|schema| *schema > SCHEMA) {
             return Ok(Lease::NewerSchema(newer));
@@ -72,11 +72,11 @@ impl Call<'_> {
             match self.make(transition, &binds).await? {
                 Change::Made(row) if has_ended(&row) => return Ok(given_up(&row)),
                 Change::Made(row) => return self.taken(&row).await,
-                Change::Refused(row) if has_ended(&row) => return Ok(Lease::Refused),
-                Change::Refused(row) => old = row,
+                Change::ConditionFailed(row) if has_ended(&row) => return Ok(Lease::NotTaken),
+                Change::ConditionFailed(row) => old = row,
             }
         }
-        Ok(Lease::Refused)
+        Ok(Lease::NotTaken)
     }
 
     async fn taken(&self, row: &Item) -> Result<Lease, LedgerError> {
@@ -97,7 +97,7 @@ impl Call<'_> {
             .text(":last_error", one_line(&why));
         match self.make(&transitions::FAIL_UNREADABLE, &binds).await? {
             Change::Made(_) => Ok(Lease::Unreadable(why)),
-            Change::Refused(_) => Ok(Lease::Refused),
+            Change::ConditionFailed(_) => Ok(Lease::NotTaken),
         }
     }
 

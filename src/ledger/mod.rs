@@ -20,7 +20,7 @@
 //!
 //! # Where to look
 //!
-//! - `operations`: [`Ledger`], everything the archiver can do. `inbox`: [`Inbox`], the one thing the receiver can do.
+//! - `operations`: [`Ledger`], everything the archiver can do. `inbox`: [`DeliveryWriter`], the one thing the receiver can do.
 //! - `transitions`: each change of a row with its condition, as data, under the timeline of a lease. `condition` turns
 //!   the data into DynamoDB's expressions and into pure functions of a row.
 //! - `lease` and `commit`: the two operations that take more than one write.
@@ -39,14 +39,14 @@
 mod admin;
 mod commit;
 pub mod condition;
+mod conflict_retry;
 mod delivery;
-mod due;
+mod delivery_writer;
+mod due_rows;
 mod error;
-mod inbox;
 mod lease;
 mod new_delivery;
 mod operations;
-mod patience;
 pub mod schema;
 mod state;
 mod store;
@@ -57,13 +57,13 @@ mod watch;
 pub use admin::{Page, can_be_redriven};
 pub use commit::Committed;
 pub use delivery::Delivery;
-pub use due::{DuePage, DueRow};
+pub use delivery_writer::{DeliveryWriter, Inserted};
+pub use due_rows::{DueRow, DueRows};
 pub use error::LedgerError;
-pub use inbox::{Inbox, Put};
 pub use lease::Lease;
 pub use new_delivery::NewDelivery;
 pub use operations::{Fence, Ledger, Wait};
-pub use state::{DeliveryState, Outcome, TroubleKind};
+pub use state::{DeliveryState, ErrorKind, Outcome};
 pub use values::{shortened, to_json};
 pub use watch::Watched;
 
@@ -73,13 +73,13 @@ use std::time::Duration;
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(7 * 86_400);
 
 /// How long ordinary troubles are waited out.
-pub const PATIENCE: Duration = Duration::from_secs(72 * 3600);
+pub const RETRY_FOR: Duration = Duration::from_secs(72 * 3600);
 
 /// How many workers a row may cost.
 pub const MAX_CRASHES: i64 = 5;
 
 /// How long a finished row is kept: longer than any sender retries.
-pub const KEEP: Duration = Duration::from_secs(30 * 86_400);
+pub const RETAIN_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 /// When a sweep looks at a row that the stream should have brought.
 pub const STREAM_GRACE: Duration = Duration::from_secs(120);

@@ -7,13 +7,13 @@
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 
 use super::{
-    Delivery, DuePage, Inbox, KEEP, Lease, LedgerError, NewDelivery, Put, Watched,
+    Delivery, DeliveryWriter, DueRows, Inserted, Lease, LedgerError, NewDelivery, RETAIN_FOR, Watched,
     commit::{Commit, Committed, Written},
     condition::{Binds, Item, Transition},
-    due, lease,
+    due_rows, lease,
     lease::one_line,
     schema::SHARDS,
-    state::{Outcome, TroubleKind},
+    state::{ErrorKind, Outcome},
     store::{Change, Planned, Store, Table},
     transitions, watch,
 };
@@ -38,7 +38,7 @@ pub struct Wait<'a> {
     pub due_at: Millis,
     /// For a person. At most 200 bytes of it are kept.
     pub why: &'a str,
-    pub kind: TroubleKind,
+    pub kind: ErrorKind,
     /// How far a transfer has come, in JSON of at most 4 KiB. None removes what the row has.
     pub checkpoint: Option<&'a str>,
 }
@@ -64,9 +64,9 @@ impl Ledger {
     }
 
     /// Puts what was found rather than delivered.
-    pub async fn enter(&self, delivery: NewDelivery) -> Result<Put, LedgerError> {
+    pub async fn enter(&self, delivery: NewDelivery) -> Result<Inserted, LedgerError> {
         let table = self.store.name(Table::Deliveries);
-        Inbox::new(self.store.client.clone(), table).put(delivery).await
+        DeliveryWriter::new(self.store.client.clone(), table).insert(delivery).await
     }
 
     /// The parts of the index of due rows.
@@ -82,8 +82,8 @@ impl Ledger {
         by: Millis,
         after: Option<Item>,
         limit: i32,
-    ) -> Result<DuePage, LedgerError> {
-        due::page(&self.store, shard, by, after, limit).await
+    ) -> Result<DueRows, LedgerError> {
+        due_rows::page(&self.store, shard, by, after, limit).await
     }
 
     /// Takes the row until then, takes it over from a worker that died, or ends it when its budget is used up.
@@ -101,8 +101,8 @@ impl Ledger {
         let binds = mine(row)
             .number(":due_at", wait.due_at)
             .text(":last_error", one_line(wait.why))
-            .text(":trouble", wait.kind.name())
-            .number(":trouble_since", row.trouble_began(wait.kind, self.clock.now()))
+            .text(":error_kind", wait.kind.name())
+            .number(":error_since", row.error_began(wait.kind, self.clock.now()))
             .value(":checkpoint", wait.checkpoint.map(|text| AttributeValue::S(text.to_owned())));
         self.write(row, &transitions::WAIT, &binds).await
     }
@@ -218,7 +218,7 @@ impl Ledger {
 
     /// TTL is in seconds, everything else here in milliseconds.
     fn expires_at(&self) -> i64 {
-        self.clock.now().saturating_add(millis(KEEP)) / 1000
+        self.clock.now().saturating_add(millis(RETAIN_FOR)) / 1000
     }
 
     async fn write(
@@ -239,7 +239,7 @@ impl Ledger {
     ) -> Result<Fence, LedgerError> {
         Ok(match self.store.change(Planned { table, key, transition, binds }).await? {
             Change::Made(_) => Fence::Held,
-            Change::Refused(_) => Fence::Lost,
+            Change::ConditionFailed(_) => Fence::Lost,
         })
     }
 }

@@ -29,8 +29,8 @@ pub mod attr {
     pub const DUE_AT: &str = "due_at";
     pub const LAST_ERROR: &str = "last_error";
     /// The class of the present trouble, and since when it has been this class (epoch milliseconds).
-    pub const TROUBLE: &str = "trouble";
-    pub const TROUBLE_SINCE: &str = "trouble_since";
+    pub const ERROR_KIND: &str = "error_kind";
+    pub const ERROR_SINCE: &str = "error_since";
     /// How far a transfer has come that outlasts an invocation. The ledger does not read it.
     pub const CHECKPOINT: &str = "checkpoint";
     /// Of the delivery, redacted. Only while first deliveries are recorded.
@@ -54,7 +54,7 @@ pub mod attr {
     pub const DISPLAY_NAME: &str = "display_name";
     pub const OUTPUTS: &str = "outputs";
     /// Outputs that were not fetched, and why.
-    pub const LEFT: &str = "left";
+    pub const SKIPPED: &str = "skipped";
     pub const SUMMARY: &str = "summary";
     /// The final text, or its beginning, and whether there is more.
     pub const TEXT: &str = "text";
@@ -96,7 +96,7 @@ pub const DUE: Index = Index {
     name: "due",
     hash: attr::OPEN,
     range: attr::DUE_AT,
-    includes: &[attr::RECEIVED_AT, attr::TROUBLE, attr::CRASHES],
+    includes: &[attr::RECEIVED_AT, attr::ERROR_KIND, attr::CRASHES],
 };
 
 /// The jobs that are followed. Its hash is the table's own key: a row is in it as soon as it has `watch_until`, so an

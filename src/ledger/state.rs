@@ -61,8 +61,8 @@ words! {
 }
 
 words! {
-    /// The class of what a waiting row waits out. How long a class is waited for counts from `trouble_since`.
-    TroubleKind {
+    /// The class of what a waiting row waits out. How long a class is waited for counts from `error_since`.
+    ErrorKind {
         /// Load, timeouts, a result that is not there yet.
         Transient = "transient",
         /// Our API key does not work.

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use super::{
     LedgerError,
     condition::{Binds, Item, Transition},
-    patience::{contended, is_contention, patiently},
+    conflict_retry::{is_conflict, is_conflict_code, retry_conflicts},
     schema::attr,
 };
 use crate::hex::hex;
@@ -49,16 +49,16 @@ pub(super) enum Change {
     /// With the row as it is now. It was written by this call, or by an earlier try of it whose answer was lost.
     Made(Item),
     /// With the row that stood in the way, empty if there was none.
-    Refused(Item),
+    ConditionFailed(Item),
 }
 
 /// What came of two changes that happen together or not at all.
 pub(super) enum Both {
     Made,
     /// The first was refused, and the row does not show that this call has made it.
-    FirstRefused,
+    FirstConditionFailed,
     /// Only the second was refused, by this row.
-    SecondRefused(Item),
+    SecondConditionFailed(Item),
 }
 
 /// The two tables and the means to reach them.
@@ -84,24 +84,28 @@ impl Store {
     /// Makes one change, and recognises it where only its answer was lost.
     pub async fn change(&self, planned: Planned<'_>) -> Result<Change, LedgerError> {
         let Planned { table, key, transition, binds } = planned;
-        let told = transition.expression(binds);
+        let reported = transition.expression(binds);
         let update = self
             .client
             .update_item()
             .table_name(self.name(table))
             .key(key_of(table), AttributeValue::S(key.to_owned()))
-            .condition_expression(told.condition)
-            .update_expression(told.update)
-            .set_expression_attribute_names(Some(told.names))
-            .set_expression_attribute_values(Some(told.values).filter(|values| !values.is_empty()))
+            .condition_expression(reported.condition)
+            .update_expression(reported.update)
+            .set_expression_attribute_names(Some(reported.names))
+            .set_expression_attribute_values(Some(reported.values).filter(|values| !values.is_empty()))
             .return_values(AllNew)
             .return_values_on_condition_check_failure(AllOld);
-        match patiently(contended, || update.clone().send()).await {
+        match retry_conflicts(is_conflict, || update.clone().send()).await {
             Ok(done) => Ok(Change::Made(done.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
                 Some(NotUpdated(refused)) => {
                     let old = refused.item().cloned().unwrap_or_default();
-                    Ok(if transition.is_done(&old, binds) { Change::Made(old) } else { Change::Refused(old) })
+                    Ok(if transition.is_done(&old, binds) {
+                        Change::Made(old)
+                    } else {
+                        Change::ConditionFailed(old)
+                    })
                 }
                 _ => Err(LedgerError::of(transition.name, &error)),
             },
@@ -122,15 +126,15 @@ impl Store {
             .transact_items(self.item(first)?)
             .transact_items(self.item(second)?)
             .client_request_token(token);
-        let answer = patiently(only_contention, || request.clone().send()).await;
+        let answer = retry_conflicts(only_contention, || request.clone().send()).await;
         let Err(error) = answer else { return Ok(Both::Made) };
         match reasons(&error) {
             [reason, _] if is_refusal(reason) => {
                 let ours = reason.item().is_some_and(|old| first.transition.is_done(old, first.binds));
-                Ok(if ours { Both::Made } else { Both::FirstRefused })
+                Ok(if ours { Both::Made } else { Both::FirstConditionFailed })
             }
             [_, reason] if is_refusal(reason) => {
-                Ok(Both::SecondRefused(reason.item().cloned().unwrap_or_default()))
+                Ok(Both::SecondConditionFailed(reason.item().cloned().unwrap_or_default()))
             }
             reasons => {
                 let why = reasons.iter().find(|reason| reason.code().is_some_and(|code| code != "None"));
@@ -163,19 +167,19 @@ impl Store {
             .table_name(self.name(table))
             .key(key_of(table), AttributeValue::S(key.to_owned()))
             .consistent_read(true);
-        let row = patiently(contended, || get.clone().send()).await;
+        let row = retry_conflicts(is_conflict, || get.clone().send()).await;
         Ok(row.map_err(|error| LedgerError::of("read a row", &error))?.item)
     }
 
     fn item(&self, planned: Planned<'_>) -> Result<TransactWriteItem, LedgerError> {
-        let told = planned.transition.expression(planned.binds);
+        let reported = planned.transition.expression(planned.binds);
         let update = Update::builder()
             .table_name(self.name(planned.table))
             .key(key_of(planned.table), AttributeValue::S(planned.key.to_owned()))
-            .condition_expression(told.condition)
-            .update_expression(told.update)
-            .set_expression_attribute_names(Some(told.names))
-            .set_expression_attribute_values(Some(told.values).filter(|values| !values.is_empty()))
+            .condition_expression(reported.condition)
+            .update_expression(reported.update)
+            .set_expression_attribute_names(Some(reported.names))
+            .set_expression_attribute_values(Some(reported.values).filter(|values| !values.is_empty()))
             .return_values_on_condition_check_failure(AllOld)
             .build()
             .map_err(|error| LedgerError::Invalid(error.to_string()))?;
@@ -211,8 +215,8 @@ fn explain_reason(reason: &CancellationReason) -> String {
 fn only_contention(error: &SdkError<TransactWriteItemsError>) -> bool {
     let reasons = reasons(error);
     if reasons.is_empty() {
-        return contended(error);
+        return is_conflict(error);
     }
-    let may_pass = |reason: &CancellationReason| reason.code().is_some_and(is_contention);
+    let may_pass = |reason: &CancellationReason| reason.code().is_some_and(is_conflict_code);
     !reasons.iter().any(is_refusal) && reasons.iter().any(may_pass)
 }

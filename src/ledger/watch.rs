@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::{
     LedgerError,
     condition::{Item, number, text},
-    patience::{contended, patiently},
+    conflict_retry::{is_conflict, retry_conflicts},
     schema::{WATCHED, attr},
     store::{Store, Table},
 };
@@ -31,7 +31,7 @@ pub(super) async fn page(
         .table_name(store.name(Table::Jobs))
         .index_name(WATCHED.name)
         .set_exclusive_start_key(after);
-    let page = patiently(contended, || scan.clone().send())
+    let page = retry_conflicts(is_conflict, || scan.clone().send())
         .await
         .map_err(|error| LedgerError::of("list the watched jobs", &error))?;
     let watched = page.items.unwrap_or_default().iter().filter_map(read).collect();
@@ -45,7 +45,7 @@ pub(super) async fn has_ended(store: &Store, job: &str) -> Result<bool, LedgerEr
         .table_name(store.name(Table::Jobs))
         .key(attr::JOB_ID, AttributeValue::S(job.to_owned()))
         .projection_expression(attr::ENDED_BY);
-    let row = patiently(contended, || get.clone().send()).await;
+    let row = retry_conflicts(is_conflict, || get.clone().send()).await;
     let row = row.map_err(|error| LedgerError::of("read a row", &error))?.item;
     Ok(row.is_some_and(|row| row.contains_key(attr::ENDED_BY)))
 }

@@ -15,8 +15,8 @@ use crate::secrets::{SecretError, SecretStore};
 pub const TOKEN: &str = "gemhook_token";
 
 const CONTEXT: &[u8] = b"gemhook binding v1:";
-const SHORTEST_KEY: usize = 16;
-const LONGEST_NONCE: usize = 64;
+const MIN_KEY_BYTES: usize = 16;
+const MAX_NONCE_BYTES: usize = 64;
 const TAG_BYTES: usize = 32;
 
 pub struct BindingKey(Zeroizing<Vec<u8>>);
@@ -30,8 +30,8 @@ impl std::fmt::Debug for BindingKey {
 impl BindingKey {
     /// Any text of at least 16 bytes.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text.len() < SHORTEST_KEY {
-            return Err(format!("is too short: it must have at least {SHORTEST_KEY} characters"));
+        if text.len() < MIN_KEY_BYTES {
+            return Err(format!("is too short: it must have at least {MIN_KEY_BYTES} characters"));
         }
         Ok(Self(Zeroizing::new(text.as_bytes().to_vec())))
     }
@@ -84,7 +84,7 @@ fn has_token(metadata: &Map<String, Value>) -> bool {
 fn token(metadata: &Map<String, Value>) -> Option<(&str, Vec<u8>)> {
     let (nonce, tag) = metadata.get(TOKEN)?.as_str()?.split_once('.')?;
     let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
-    (nonce.len() <= LONGEST_NONCE && tag.len() == TAG_BYTES).then_some((nonce, tag))
+    (nonce.len() <= MAX_NONCE_BYTES && tag.len() == TAG_BYTES).then_some((nonce, tag))
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Event {
     }
 
     /// Whether the event says that the job has ended. All do, but one.
-    pub fn tells_of_an_end(&self) -> bool {
+    pub fn reports_an_end(&self) -> bool {
         self.event_type.as_deref() != Some("interaction.requires_action")
     }
 }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use lambda_http::http::HeaderMap;
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 
-const LONGEST_ID: usize = 256;
+const MAX_ID_BYTES: usize = 256;
 
 /// A delivery as it arrived: complete in form, proved in nothing.
 #[derive(Clone, Debug)]
@@ -20,25 +20,25 @@ impl Unverified {
     /// Refuses a header that is missing, there twice or no text, and an id that could choose another row.
     ///
     /// The id may have 256 visible ASCII characters. Standard Webhooks sets no length; Gemini's ids have 40.
-    pub fn new(headers: &HeaderMap, body: Bytes) -> Result<Self, Refusal> {
-        let id = single(headers, "webhook-id").map_err(|fault| fault.unwrap_or(Refusal::BadId))?;
+    pub fn new(headers: &HeaderMap, body: Bytes) -> Result<Self, Rejection> {
+        let id = single(headers, "webhook-id").map_err(|fault| fault.unwrap_or(Rejection::BadId))?;
         let timestamp =
-            single(headers, "webhook-timestamp").map_err(|fault| fault.unwrap_or(Refusal::BadTimestamp))?;
+            single(headers, "webhook-timestamp").map_err(|fault| fault.unwrap_or(Rejection::BadTimestamp))?;
         let signature = single(headers, "webhook-signature")
-            .map_err(|fault| fault.unwrap_or(Refusal::NoSupportedSignature))?;
-        if id.len() > LONGEST_ID || !id.bytes().all(is_id_byte) {
-            return Err(Refusal::BadId);
+            .map_err(|fault| fault.unwrap_or(Rejection::NoSupportedSignature))?;
+        if id.len() > MAX_ID_BYTES || !id.bytes().all(is_id_byte) {
+            return Err(Rejection::BadId);
         }
         Ok(Self { id: id.into(), timestamp: timestamp.into(), signature: signature.into(), body })
     }
 
     /// Seconds since the epoch: up to 12 decimal digits, nothing else.
-    pub(super) fn timestamp(&self) -> Result<i64, Refusal> {
+    pub(super) fn timestamp(&self) -> Result<i64, Rejection> {
         let digits = self.timestamp.trim();
         if digits.is_empty() || digits.len() > 12 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Refusal::BadTimestamp);
+            return Err(Rejection::BadTimestamp);
         }
-        digits.parse().map_err(|_| Refusal::BadTimestamp)
+        digits.parse().map_err(|_| Rejection::BadTimestamp)
     }
 
     pub(super) fn signature(&self) -> &str {
@@ -65,14 +65,14 @@ fn is_id_byte(byte: u8) -> bool {
 }
 
 /// The one value of a header. `Err(None)` where it is there, but no text or not alone.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Option<Refusal>> {
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Option<Rejection>> {
     let mut values = headers.get_all(name).iter();
-    let value = values.next().ok_or(Some(Refusal::MissingHeader))?;
+    let value = values.next().ok_or(Some(Rejection::MissingHeader))?;
     if values.next().is_some() {
         return Err(None);
     }
     let text = value.to_str().map_err(|_| None)?;
-    if text.trim().is_empty() { Err(Some(Refusal::MissingHeader)) } else { Ok(text) }
+    if text.trim().is_empty() { Err(Some(Rejection::MissingHeader)) } else { Ok(text) }
 }
 
 #[cfg(test)]
@@ -89,17 +89,17 @@ mod tests {
         map
     }
 
-    fn refusal(id: &[u8]) -> Option<Refusal> {
+    fn rejection(id: &[u8]) -> Option<Rejection> {
         let map = headers(&[("webhook-id", id), ("webhook-timestamp", b"1"), ("webhook-signature", b"v1,x")]);
         Unverified::new(&map, Bytes::new()).err()
     }
 
     #[test]
     fn ids_that_could_choose_another_key_are_refused() {
-        assert_eq!(refusal(b"msg_1"), None);
-        assert_eq!(refusal(b"msg.1"), None);
+        assert_eq!(rejection(b"msg_1"), None);
+        assert_eq!(rejection(b"msg.1"), None);
         for id in [&b"msg~1"[..], b"v1a~msg", b"a,b", b"a b", "é".as_bytes(), b"\xff", &[b'a'; 257]] {
-            assert_eq!(refusal(id), Some(Refusal::BadId), "{id:?}");
+            assert_eq!(rejection(id), Some(Rejection::BadId), "{id:?}");
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
             ("webhook-timestamp", b"1"),
             ("webhook-signature", b"v1,x"),
         ]);
-        assert_eq!(Unverified::new(&map, Bytes::new()).err(), Some(Refusal::BadId));
+        assert_eq!(Unverified::new(&map, Bytes::new()).err(), Some(Rejection::BadId));
     }
 
     #[test]
@@ -121,11 +121,11 @@ mod tests {
             ("01779999995", Ok(1_779_999_995)),
             (" 5 ", Ok(5)),
             ("999999999999", Ok(999_999_999_999)),
-            ("9999999999999", Err(Refusal::BadTimestamp)),
-            ("-0", Err(Refusal::BadTimestamp)),
-            ("+1", Err(Refusal::BadTimestamp)),
-            ("1e9", Err(Refusal::BadTimestamp)),
-            ("1,2", Err(Refusal::BadTimestamp)),
+            ("9999999999999", Err(Rejection::BadTimestamp)),
+            ("-0", Err(Rejection::BadTimestamp)),
+            ("+1", Err(Rejection::BadTimestamp)),
+            ("1e9", Err(Rejection::BadTimestamp)),
+            ("1,2", Err(Rejection::BadTimestamp)),
         ] {
             let map = headers(&[
                 ("webhook-id", b"a"),

@@ -13,10 +13,10 @@ use serde::{
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::{keys::KeySet, refusal::Refusal};
+use super::{jwks::KeySet, rejection::Rejection};
 
-const LONGEST_TOKEN: usize = 8 * 1024;
-const LONGEST_KEY_ID: usize = 128;
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+const MAX_KEY_ID_BYTES: usize = 128;
 
 /// How far apart the issuer's clock and ours may be.
 const LEEWAY_SECONDS: i64 = 60;
@@ -85,37 +85,37 @@ pub(super) fn is_token(header: &str) -> bool {
 
 impl<'a> Token<'a> {
     /// Takes a compact JWS apart (RFC 7515, section 7.1) and refuses every algorithm but RS256.
-    pub fn parse(header: &'a str) -> Result<Self, Refusal> {
+    pub fn parse(header: &'a str) -> Result<Self, Rejection> {
         let token = header.trim();
-        let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::MalformedSignature)?;
-        let (head, claims) = signed.split_once('.').ok_or(Refusal::MalformedSignature)?;
-        if token.len() > LONGEST_TOKEN || claims.contains('.') {
-            return Err(Refusal::MalformedSignature);
+        let (signed, signature) = token.rsplit_once('.').ok_or(Rejection::MalformedSignature)?;
+        let (head, claims) = signed.split_once('.').ok_or(Rejection::MalformedSignature)?;
+        if token.len() > MAX_TOKEN_BYTES || claims.contains('.') {
+            return Err(Rejection::MalformedSignature);
         }
         let head = decode(head)?;
         let odd = NEVER_IN_A_HEADER.iter().any(|name| head.contains_key(*name));
         let header: Header = read(head)?;
         if header.alg != "RS256" {
-            return Err(Refusal::AlgorithmNotAllowed);
+            return Err(Rejection::AlgorithmNotAllowed);
         }
         if odd || header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-            return Err(Refusal::MalformedSignature);
+            return Err(Rejection::MalformedSignature);
         }
-        let key_id = header.kid.filter(|id| !id.is_empty() && id.len() <= LONGEST_KEY_ID);
+        let key_id = header.kid.filter(|id| !id.is_empty() && id.len() <= MAX_KEY_ID_BYTES);
         Ok(Self {
             signed,
             signature,
-            key_id: key_id.ok_or(Refusal::UnknownKey)?,
+            key_id: key_id.ok_or(Rejection::UnknownKey)?,
             claims: read(decode(claims)?)?,
         })
     }
 
     /// Proves the token and returns the id of its key. Signature, `aud`, `exp` and `nbf` are checked in this order;
     /// `now` is in seconds since the epoch.
-    pub fn verify(&self, keys: &KeySet, audience: &str, now: i64) -> Result<&str, Refusal> {
+    pub fn verify(&self, keys: &KeySet, audience: &str, now: i64) -> Result<&str, Rejection> {
         match keys.rs256_match(&self.key_id, self.signed.as_bytes(), self.signature) {
-            None => return Err(Refusal::UnknownKey),
-            Some(false) => return Err(Refusal::NoMatchingSignature),
+            None => return Err(Rejection::UnknownKey),
+            Some(false) => return Err(Rejection::NoMatchingSignature),
             Some(true) => {}
         }
         let meant = match &self.claims.aud {
@@ -124,15 +124,15 @@ impl<'a> Token<'a> {
             None => false,
         };
         if !meant {
-            return Err(Refusal::WrongAudience);
+            return Err(Rejection::WrongAudience);
         }
         #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
         let (soon, late) = ((now + LEEWAY_SECONDS) as f64, (now - LEEWAY_SECONDS) as f64);
         if self.claims.exp.as_ref().is_none_or(|exp| exp.seconds() <= late) {
-            return Err(Refusal::TokenExpired);
+            return Err(Rejection::TokenExpired);
         }
         if self.claims.nbf.as_ref().is_some_and(|nbf| nbf.seconds() > soon) {
-            return Err(Refusal::TimestampTooNew);
+            return Err(Rejection::TimestampTooNew);
         }
         Ok(&self.key_id)
     }
@@ -186,12 +186,12 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-fn decode(part: &str) -> Result<Map<String, Value>, Refusal> {
-    let text = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::MalformedSignature)?;
-    let members: Members = serde_json::from_slice(&text).map_err(|_| Refusal::MalformedSignature)?;
+fn decode(part: &str) -> Result<Map<String, Value>, Rejection> {
+    let text = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::MalformedSignature)?;
+    let members: Members = serde_json::from_slice(&text).map_err(|_| Rejection::MalformedSignature)?;
     Ok(members.0)
 }
 
-fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Refusal> {
-    serde_json::from_value(Value::Object(members)).map_err(|_| Refusal::MalformedSignature)
+fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Rejection> {
+    serde_json::from_value(Value::Object(members)).map_err(|_| Rejection::MalformedSignature)
 }

@@ -39,18 +39,18 @@
 //!
 //! # The files
 //!
-//! [`Unverified`] (`headers`) is checked by a [`Verifier`] (`verifier`), which needs no network. [`Gate`] (`gate`)
+//! [`Unverified`] (`headers`) is checked by a [`Verifier`] (`verifier`), which needs no network. [`Authenticator`] (`authenticator`)
 //! fetches secrets ([`crate::secrets`]) and keys (`key_source`) for it. Only [`Verifier::verify`] makes a
 //! [`Verified`], and nothing else in the library accepts an unverified delivery.
 
+mod authenticator;
 pub mod binding;
 mod event;
-mod gate;
 mod headers;
+mod jwks;
+mod jwks_cache;
 mod jwt;
-mod key_source;
-mod keys;
-mod refusal;
+mod rejection;
 mod signing;
 mod v1;
 mod v1a;
@@ -58,11 +58,11 @@ mod v1a;
 mod vectors;
 mod verifier;
 
+pub use authenticator::{Authenticator, Verdict};
 pub use event::{Event, EventKind};
-pub use gate::{Gate, Verdict};
 pub use headers::Unverified;
-pub use key_source::{KeySource, KeysOwed};
-pub use keys::KeySet;
-pub use refusal::Refusal;
+pub use jwks::KeySet;
+pub use jwks_cache::{JwksCache, JwksUnavailable};
+pub use rejection::Rejection;
 pub use signing::SigningSecrets;
 pub use verifier::{Scheme, Tolerance, Trust, Verified, Verifier};

@@ -2,12 +2,12 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::keys::KeySet;
+use super::jwks::KeySet;
 
 const SIGNATURE_BYTES: usize = 64;
 
 /// Entries beyond this many are not looked at: a sender has one, or two while keys change.
-const MOST: usize = 8;
+const MAX_SIGNATURES: usize = 8;
 
 /// The signatures of this form that could be ones. Anything else matches no key, old or new.
 pub(super) fn signatures(header: &str) -> Vec<Vec<u8>> {
@@ -15,7 +15,7 @@ pub(super) fn signatures(header: &str) -> Vec<Vec<u8>> {
         .split_ascii_whitespace()
         .filter_map(|entry| entry.split_once(','))
         .filter(|(version, _)| *version == "v1a")
-        .take(MOST)
+        .take(MAX_SIGNATURES)
         .filter_map(|(_, value)| BASE64_STANDARD.decode(value).ok())
         .filter(|signature| signature.len() == SIGNATURE_BYTES)
         .collect()

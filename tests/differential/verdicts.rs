@@ -8,7 +8,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use gemhook::webhook::{Refusal, SigningSecrets, Tolerance, Unverified, Verified, Verifier};
+use gemhook::webhook::{Rejection, SigningSecrets, Tolerance, Unverified, Verified, Verifier};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ struct Case {
     body: String,
 }
 
-fn verify(case: &Case, now: i64) -> Result<Result<Verified, Refusal>, Box<dyn Error>> {
+fn verify(case: &Case, now: i64) -> Result<Result<Verified, Rejection>, Box<dyn Error>> {
     let secrets = SigningSecrets::parse(&case.secret)?;
     let mut headers = HeaderMap::new();
     for (name, value) in &case.headers {

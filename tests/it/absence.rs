@@ -69,7 +69,7 @@ async fn a_job_that_is_unknown_for_two_days_is_archived_when_it_shows() {
         let rig = rig_that_says(Answer::fault(status, "no"), &[]).await;
         rig.deliver("msg_1", &event(kind, JOB)).await;
         let row = work_for(&rig, "msg_1", 46 * HOUR).await;
-        assert_eq!((text(&row, "state"), text(&row, "trouble")), ("waiting", "not_found"), "{status}");
+        assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "not_found"), "{status}");
         assert!((30_000..=6 * HOUR).contains(&(number(&row, "due_at") - rig.now())), "{row:?}");
         rig.api.says(JOB, [succeeded()]);
         rig.later(6 * HOUR);
@@ -149,7 +149,7 @@ async fn what_a_key_of_another_project_does_not_find_is_not_gone() {
     webhooks(&rig, "https://another.example/");
     let row = rig.take("msg_1", &told()).await;
     assert_eq!(
-        (text(&row, "state"), text(&row, "trouble")),
+        (text(&row, "state"), text(&row, "error_kind")),
         ("waiting", "unauthorized"),
         "at the first look"
     );
@@ -158,7 +158,7 @@ async fn what_a_key_of_another_project_does_not_find_is_not_gone() {
     for _ in 0..5 {
         rig.later(DAY);
         let row = rig.work("msg_1").await;
-        assert_eq!((text(&row, "state"), text(&row, "trouble")), ("waiting", "unauthorized"));
+        assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "unauthorized"));
         assert_eq!(number(&row, "due_at"), rig.now() + 15 * MINUTE);
     }
     // The right key finds it.
@@ -182,7 +182,7 @@ async fn a_followed_job_that_the_key_of_another_project_does_not_find_is_not_gon
     let id = put_of_strangers(&rig).await;
     let _ = rig.ledger().watch(JOB, rig.now() + 7 * DAY).await.unwrap();
     let row = work_for(&rig, &id, 5 * DAY).await;
-    assert_eq!((text(&row, "state"), text(&row, "trouble")), ("waiting", "unauthorized"), "{row:?}");
+    assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "unauthorized"), "{row:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +191,7 @@ async fn a_key_that_stops_working_proves_nothing_at_the_last_look() {
     rig.api.says("batches", [Answer::fault(401, "revoked")]);
     rig.deliver("msg_1", &told()).await;
     let row = work_for(&rig, "msg_1", 2 * HOUR).await;
-    assert_eq!((text(&row, "state"), text(&row, "trouble")), ("waiting", "unauthorized"));
+    assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "unauthorized"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +203,7 @@ async fn case_03_a_request_that_is_rejected_waits_and_fails_but_is_never_gone() 
         rig.api.says("interactions/v1_h03", [answer.clone().status(status)]);
         let mut row = rig.take("msg_1", &told).await;
         for _ in 0..6 {
-            assert_eq!((text(&row, "state"), text(&row, "trouble")), ("waiting", "rejected"), "{status}");
+            assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "rejected"), "{status}");
             assert_eq!(number(&row, "due_at"), rig.now() + 15 * MINUTE);
             assert!(text(&row, "last_error").contains("The legacy schema of this API"), "{row:?}");
             rig.later(DAY);
@@ -229,10 +229,10 @@ async fn a_look_at_another_trouble_does_not_forget_that_the_job_was_unknown_only
     work_for(&rig, "msg_1", 3 * HOUR).await;
     rig.api.says(JOB, [Answer::fault(503, "away")]);
     rig.later(2 * HOUR);
-    assert_eq!(text(&rig.work("msg_1").await, "trouble"), "transient");
+    assert_eq!(text(&rig.work("msg_1").await, "error_kind"), "transient");
     rig.api.says(JOB, [Answer::fault(404, "no")]);
     rig.later(2 * HOUR);
     let row = rig.work("msg_1").await;
-    assert_eq!((text(&row, "trouble"), number(&row, "trouble_since")), ("not_found", rig.now()));
+    assert_eq!((text(&row, "error_kind"), number(&row, "error_since")), ("not_found", rig.now()));
     assert_eq!(end(&work_for(&rig, "msg_1", DAY).await), "done/gone");
 }

@@ -33,7 +33,7 @@ fn what_nobody_signed_is_refused_for_its_signature_whatever_its_age() {
         headers.insert("webhook-timestamp", HeaderValue::from(at));
         headers.insert("webhook-signature", HeaderValue::from_str(signature).unwrap());
         let delivery = Unverified::new(&headers, Bytes::from_static(BODY.as_bytes())).unwrap();
-        verifier.verify(&delivery, NOW as i64).map_or_else(|refusal| refusal.code(), |_| "ok")
+        verifier.verify(&delivery, NOW as i64).map_or_else(|rejection| rejection.code(), |_| "ok")
     };
     let token = |by: &Issuer| {
         by.token(&json!({"alg": "RS256", "kid": "rsa-1"}), &json!({"aud": AUDIENCE, "exp": NOW + 300}))
@@ -107,7 +107,7 @@ async fn only_a_signed_delivery_is_counted_as_too_old() {
     let lines: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let counted: Vec<&str> = lines
         .iter()
-        .filter(|line| line.get(metrics::REFUSED).is_some())
+        .filter(|line| line.get(metrics::REJECTED).is_some())
         .map(|line| match line.get(metrics::TOO_OLD) {
             Some(_) => "too old",
             None => line["reason"].as_str().unwrap(),

@@ -11,7 +11,7 @@ use gemhook::{
     clock::SharedClock,
     config::ArchiverSettings,
     webhook::binding::BindingKey,
-    worker::Pace,
+    worker::RetryPolicy,
 };
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
@@ -263,8 +263,8 @@ async fn a_foreign_job_costs_a_bounded_number_of_calls_and_nothing_in_the_bucket
     };
     let clock: SharedClock = endpoint.clock.clone();
     // Nothing is slept inside a lease: the clock is moved instead.
-    let pace = Pace { asleep: Duration::ZERO, ..Pace::default() };
-    let archiver = Archiver::new(settings.unwrap(), clients, clock, pace).unwrap();
+    let retry_policy = RetryPolicy { asleep: Duration::ZERO, ..RetryPolicy::default() };
+    let archiver = Archiver::new(settings.unwrap(), clients, clock, retry_policy).unwrap();
     let (mut invocations, mut open) = (0, endpoint.rows().await);
     while !open.is_empty() {
         for row in &open {

@@ -64,7 +64,7 @@ async fn case_02_an_answer_with_half_a_surrogate_pair_is_kept_as_it_came_and_rea
     assert_eq!(objects["interactions/v1_h02/text.md"], b"There is no such job.");
     assert_eq!((&job["state"], &job["text"]), (&json!("completed"), &json!("There is no such job.")));
     assert_eq!(job["summary"], json!({"tokens_in": 5, "tokens_out": 7}));
-    assert_eq!(job.get("left"), None, "nothing is missing");
+    assert_eq!(job.get("skipped"), None, "nothing is missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,7 +247,7 @@ async fn case_14_a_job_whose_token_stands_beside_long_metadata_is_bound() {
     let job = rig.job("interactions/v1_bound2").await.unwrap();
     assert_eq!(job["user_metadata"], json!({"gemhook_token": token}));
     assert!(
-        job["left"][0]["why"].as_str().unwrap().contains("1 members of user_metadata are left out"),
+        job["skipped"][0]["why"].as_str().unwrap().contains("1 members of user_metadata are left out"),
         "{job}"
     );
 }
@@ -273,7 +273,7 @@ async fn case_15_a_download_without_bytes_is_waited_for() {
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");
     let job = rig.job(CASE_15).await.unwrap();
     assert_eq!(rig.outputs(&job).await["videos/h15/0.mp4"], b"the video");
-    assert_eq!(job.get("left"), None);
+    assert_eq!(job.get("skipped"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,7 +283,7 @@ async fn case_15_a_download_without_bytes_is_archived_and_marked_after_an_hour()
     let row = rig.take_to_the_end("msg_1", &event("15-empty-download")).await;
     assert_eq!(end(&row), "done/archived");
     let job = rig.job(CASE_15).await.unwrap();
-    assert_eq!(job["left"][0]["why"], "it has no bytes");
-    assert_eq!(job["left"][0]["source"], job["outputs"][0]["source"]);
+    assert_eq!(job["skipped"][0]["why"], "it has no bytes");
+    assert_eq!(job["skipped"][0]["source"], job["outputs"][0]["source"]);
     assert_eq!(rig.outputs(&job).await["videos/h15/0.mp4"], b"");
 }

@@ -50,7 +50,7 @@ async fn an_interaction_that_is_no_strict_json_is_kept_as_it_came_and_read() {
         let objects = rig.outputs(&row).await;
         assert!(objects[&format!("{job}/interaction.json")] == raw, "{odd:.60}");
         assert_eq!(objects[&format!("{job}/media/0.png")], [0, 1, 2]);
-        assert_eq!((&row["text"], row.get("left")), (&json!("read"), None), "{odd:.60}");
+        assert_eq!((&row["text"], row.get("skipped")), (&json!("read"), None), "{odd:.60}");
         assert_eq!(row["summary"], json!({"tokens_in": 3, "tokens_out": 4}));
     }
 }
@@ -173,7 +173,7 @@ async fn a_whole_answer_that_cannot_be_read_ends_its_job_at_once_and_is_kept() {
         assert_eq!(end(&row), format!("done/{outcome}"), "{raw}: {row:?}");
         let told = rig.job(job).await.unwrap();
         assert!(rig.outputs(&told).await[key] == raw.as_bytes(), "{raw}");
-        let left = &told["left"][0];
+        let left = &told["skipped"][0];
         assert_eq!(left["source"], key);
         assert!(
             left["why"].as_str().unwrap().starts_with("the answer could not be read to its end"),
@@ -198,7 +198,7 @@ async fn of_a_batch_whose_answer_breaks_off_the_results_before_that_are_archived
     assert_eq!(objects["batches/b/responses.jsonl"], format!("{item}\n{item}\n").as_bytes());
     assert!(objects["batches/b/answer.json"] == raw.as_bytes());
     assert_eq!(
-        (&job["summary"]["succeeded"], &job["left"][0]["source"]),
+        (&job["summary"]["succeeded"], &job["skipped"][0]["source"]),
         (&json!(2), &json!("batches/b/answer.json"))
     );
 }
@@ -318,7 +318,7 @@ async fn answers_that_differ_in_harmless_ways_are_archived_alike() {
             let row = rig.job(&job).await.unwrap();
             let objects = rig.outputs(&row).await;
             let fields: Map<String, Value> =
-                ["state", "model", "summary", "text", "user_metadata", "left", "error"]
+                ["state", "model", "summary", "text", "user_metadata", "skipped", "error"]
                     .into_iter()
                     .filter_map(|name| Some((name.to_owned(), row.get(name)?.clone())))
                     .collect();
@@ -439,6 +439,6 @@ async fn of_two_samples_the_one_that_expired_is_told_of_as_missing() {
     assert_eq!(end(&row), "done/archived");
     let job = rig.job(name).await.unwrap();
     assert!(rig.outputs(&job).await["videos/two/0.mp4"] == video);
-    assert_eq!(job["left"][0]["source"], uri("two"));
+    assert_eq!(job["skipped"][0]["source"], uri("two"));
     assert!(text(&row, "last_error").starts_with("1 of 3 outputs were not fetched"), "{row:?}");
 }

@@ -51,7 +51,7 @@ fn on(rig: Rig) -> Rig {
 
 /// What an S3 answers once, in front of the real one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mishap {
+enum FaultKind {
     /// The real one does it, and its answer is an error.
     AnswerLost,
     Conflict,
@@ -60,7 +60,7 @@ enum Mishap {
 /// In front of the S3: a mishap befalls the first request of this method whose query holds this text.
 struct Front {
     behind: String,
-    mishap: Mutex<Option<(Mishap, &'static str, &'static str)>>,
+    mishap: Mutex<Option<(FaultKind, &'static str, &'static str)>>,
 }
 
 async fn pass(State(front): State<Arc<Front>>, request: Request) -> Response {
@@ -76,14 +76,14 @@ async fn pass(State(front): State<Arc<Front>>, request: Request) -> Response {
         let text = format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>");
         Response::builder().status(status).body(Body::from(text)).unwrap()
     };
-    if mishap == Some(Mishap::Conflict) {
+    if mishap == Some(FaultKind::Conflict) {
         return fault(409, "ConditionalRequestConflict");
     }
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let url = format!("{}{}", front.behind, parts.uri);
     let sent = reqwest::Client::new().request(parts.method, url).headers(parts.headers).body(body);
     let sent = sent.send().await.unwrap();
-    if mishap == Some(Mishap::AnswerLost) {
+    if mishap == Some(FaultKind::AnswerLost) {
         assert!(sent.status().is_success());
         return fault(500, "InternalError");
     }
@@ -92,7 +92,7 @@ async fn pass(State(front): State<Arc<Front>>, request: Request) -> Response {
     response.body(Body::from(sent.bytes().await.unwrap())).unwrap()
 }
 
-async fn behind(mishap: Mishap, method: &'static str, query: &'static str) -> Rig {
+async fn behind(mishap: FaultKind, method: &'static str, query: &'static str) -> Rig {
     let test = TestMachine::start().await;
     let mishap = Mutex::new(Some((mishap, method, query)));
     let front = Arc::new(Front { behind: test.machine.addresses.s3_url.clone(), mishap });
@@ -156,13 +156,13 @@ async fn fault_35_a_row_that_kills_its_workers_fails_and_can_be_redriven() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_37_an_object_whose_answer_was_lost_is_found_and_committed() {
-    let rig = behind(Mishap::AnswerLost, "PUT", "").await;
+    let rig = behind(FaultKind::AnswerLost, "PUT", "").await;
     let row = rig.take("msg_1", &told()).await;
     assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 1));
     rig.outputs(&rig.job(JOB).await.unwrap()).await;
 
     // The same of the last step of an object in parts.
-    let rig = behind(Mishap::AnswerLost, "POST", "uploadId=").await;
+    let rig = behind(FaultKind::AnswerLost, "POST", "uploadId=").await;
     let content = noise(20_000_000);
     rig.api.says(FILE, [Answer::bytes(content.clone())]);
     let row = rig.take("msg_1", &told()).await;
@@ -174,7 +174,7 @@ async fn fault_37_an_object_whose_answer_was_lost_is_found_and_committed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_38_a_conditional_write_in_anothers_way_is_tried_again() {
     for (method, query, content) in [("PUT", "", LINE.into()), ("POST", "uploadId=", noise(20_000_000))] {
-        let rig = behind(Mishap::Conflict, method, query).await;
+        let rig = behind(FaultKind::Conflict, method, query).await;
         rig.api.says(FILE, [Answer::bytes(content.clone())]);
         let row = rig.take_to_the_end("msg_1", &told()).await;
         assert_eq!(end(&row), "done/archived");
@@ -334,7 +334,7 @@ async fn fault_43_before_a_job_is_gone_the_bucket_is_looked_up() {
     rig.deliver("msg_1", &told()).await;
     rig.later(48 * HOUR);
     let row = rig.work("msg_1").await;
-    assert_eq!(text(&row, "trouble"), "output_missing");
+    assert_eq!(text(&row, "error_kind"), "output_missing");
     rig.put(KEY, JOB, LINE).await;
     rig.later(30_000);
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");

@@ -181,12 +181,12 @@ async fn a_medium_that_expired_does_not_hold_the_answer_back() {
     rig.deliver("msg_1", &event("interaction.completed", "v1_abc")).await;
     rig.later(48 * HOUR);
     let row = rig.work("msg_1").await;
-    assert_eq!(text(&row, "trouble"), "output_missing", "{row:?}");
+    assert_eq!(text(&row, "error_kind"), "output_missing", "{row:?}");
     rig.later(MINUTE);
     let row = rig.work("msg_1").await;
     assert_eq!(end(&row), "done/archived");
     let job = rig.job(JOB).await.unwrap();
-    assert_eq!(job["left"][0]["source"], json!(uri));
+    assert_eq!(job["skipped"][0]["source"], json!(uri));
     assert_eq!((rig.outputs(&job).await.len(), &job["text"]), (2, &json!("t")));
 }
 
@@ -244,7 +244,7 @@ async fn jobs_whose_event_never_came_are_archived_once_they_are_found() {
     }
     let mut found = rig.invoke(json!({"schedule": "reconcile"}), 15 * MINUTE).await;
     found["entered"].as_array_mut().unwrap().sort_by_key(Value::to_string);
-    assert_eq!((&found["entered"], &found["troubles"]), (&json!([JOB, operation]), &json!([])));
+    assert_eq!((&found["entered"], &found["errors"]), (&json!([JOB, operation]), &json!([])));
     assert_eq!(end(&rig.work(&format!("job~{JOB}")).await), "done/ended");
     assert_eq!(end(&rig.work(&format!("job~{operation}")).await), "done/archived");
     assert_eq!(rig.job(JOB).await.unwrap()["text"], "half");
@@ -273,5 +273,5 @@ async fn two_hundred_media_are_told_of_and_the_others_are_counted() {
     assert_eq!(end(&rig.take("msg_1", &event("interaction.completed", "v1_abc")).await), "done/archived");
     let job = rig.job(JOB).await.unwrap();
     assert_eq!(job["outputs"].as_array().unwrap().len(), 201);
-    assert!(job["left"][0]["why"].as_str().unwrap().starts_with("3 more"));
+    assert!(job["skipped"][0]["why"].as_str().unwrap().starts_with("3 more"));
 }

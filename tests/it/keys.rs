@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gemhook::{
     config::ReceiverSettings,
     secrets::PLACEHOLDER,
-    webhook::{Gate, KeySource, Tolerance, Unverified, Verdict, binding::BindingKey},
+    webhook::{Authenticator, JwksCache, Tolerance, Unverified, Verdict, binding::BindingKey},
 };
 use lambda_http::http::{HeaderMap, HeaderValue};
 use serde_json::json;
@@ -127,9 +127,10 @@ async fn sixty_four_at_once_cause_one_fetch() {
     let (old, new) = (Issuer::new("rsa-1"), Issuer::new("rsa-2"));
     let server = Server::start(cached(&[&old], "max-age=86400")).await;
     let clock = Arc::new(HandClock::default());
-    let keys = KeySource::new(server.url.parse().unwrap()).unwrap().with_clock(clock.clone());
+    let keys = JwksCache::new(server.url.parse().unwrap()).unwrap().with_clock(clock.clone());
     let tolerance = Tolerance { past_seconds: 300, future_seconds: 300 };
-    let gate = Gate { secrets: None, keys: Some(keys), audience: None, binding: None, tolerance };
+    let authenticator =
+        Authenticator { secrets: None, keys: Some(keys), audience: None, binding: None, tolerance };
     let accepted = async |issuer: &Issuer| {
         let deliveries = (0..64).map(|n| {
             let (id, at) = (format!("msg_{n}"), clock.seconds());
@@ -143,7 +144,7 @@ async fn sixty_four_at_once_cause_one_fetch() {
             Unverified::new(&headers, Bytes::from_static(b"{}")).unwrap()
         });
         let deliveries: Vec<Unverified> = deliveries.collect();
-        let at_once = deliveries.iter().map(|delivery| gate.admit(delivery, clock.seconds()));
+        let at_once = deliveries.iter().map(|delivery| authenticator.authenticate(delivery, clock.seconds()));
         let verdicts = futures_util::future::join_all(at_once).await;
         verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Authenticated(_))).count()
     };

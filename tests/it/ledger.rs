@@ -96,8 +96,8 @@ fn binds() -> Binds {
         .text(":redrive", "r")
         .number(":schema", 1)
         .number(":zero", 0)
-        .text(":trouble", "transient")
-        .number(":trouble_since", 70)
+        .text(":error_kind", "transient")
+        .number(":error_since", 70)
         .text(":webhook_id", "msg_3")
         .text(":replaces", "msg_2")
         .text(":kind", "batch")
@@ -199,8 +199,8 @@ async fn an_ordinary_row_costs_one_write_unit() {
     let mut row = test.ended(&id).await;
     for (name, value) in [
         ("last_error", text("e".repeat(200))),
-        ("trouble", text("output_missing")),
-        ("trouble_since", AttributeValue::N((now() * 1000).to_string())),
+        ("error_kind", text("output_missing")),
+        ("error_since", AttributeValue::N((now() * 1000).to_string())),
         ("job_id", text(job)),
         ("open", text("7")),
         ("due_at", AttributeValue::N((now() * 1000).to_string())),

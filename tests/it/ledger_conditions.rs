@@ -19,7 +19,7 @@ fn binds() -> Binds {
         ":due_at",
         ":give_up_at",
         ":expires_at",
-        ":trouble_since",
+        ":error_since",
         ":event_time",
         ":watch_until",
         ":look_at",
@@ -31,7 +31,7 @@ fn binds() -> Binds {
         ":outcome",
         ":job_id",
         ":open",
-        ":trouble",
+        ":error_kind",
         ":checkpoint",
         ":receipt",
         ":read_state",
@@ -46,7 +46,7 @@ fn binds() -> Binds {
         ":model",
         ":display_name",
         ":outputs",
-        ":left",
+        ":skipped",
         ":summary",
         ":text",
         ":text_cut",
@@ -127,7 +127,7 @@ fn the_conditions_are_those_of_the_design() {
 #[test]
 fn the_writes_are_those_of_the_design() {
     let closed = "REMOVE open, due_at, lease_until";
-    let calm = "trouble, trouble_since, checkpoint";
+    let calm = "error_kind, error_since, checkpoint";
     for (transition, literal) in [
         (&LEASE, "SET state = :is_archiving, lease_until = :lease_until, holder = :holder ADD attempt :one".into()),
         (
@@ -146,8 +146,8 @@ fn the_writes_are_those_of_the_design() {
         (&EXTEND, "SET lease_until = :lease_until".into()),
         (
             &WAIT,
-            "SET state = :is_waiting, due_at = :due_at, last_error = :last_error, trouble = :trouble, \
-             trouble_since = :trouble_since, checkpoint = :checkpoint"
+            "SET state = :is_waiting, due_at = :due_at, last_error = :last_error, error_kind = :error_kind, \
+             error_since = :error_since, checkpoint = :checkpoint"
                 .into(),
         ),
         (&FAIL, format!("SET state = :is_failed, last_error = :last_error {closed}, checkpoint")),
@@ -176,7 +176,7 @@ fn the_writes_are_those_of_the_design() {
         (
             &REDRIVE_FAILED,
             "SET state = :is_received, crashes = :zero, give_up_at = :give_up_at, open = :open, due_at = :due_at, \
-             redrive = :redrive REMOVE trouble, trouble_since"
+             redrive = :redrive REMOVE error_kind, error_since"
                 .into(),
         ),
         (
@@ -195,7 +195,7 @@ fn the_writes_are_those_of_the_design() {
         assert_eq!(update, literal, "{}", transition.name);
     }
     // A wait without a checkpoint removes the one that is there.
-    let without = Binds::default().text(":trouble", "t").text(":last_error", "t");
-    let without = WAIT.expression(&without.number(":due_at", 1).number(":trouble_since", 1)).update;
-    assert!(without.ends_with("#trouble_since = :trouble_since REMOVE #checkpoint"), "{without}");
+    let without = Binds::default().text(":error_kind", "t").text(":last_error", "t");
+    let without = WAIT.expression(&without.number(":due_at", 1).number(":error_since", 1)).update;
+    assert!(without.ends_with("#error_since = :error_since REMOVE #checkpoint"), "{without}");
 }

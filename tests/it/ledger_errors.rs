@@ -10,7 +10,7 @@ use crate::ledger_rig::{Fault, LedgerRig, MINUTE, archived, open};
 fn class(error: &LedgerError) -> &'static str {
     match error {
         LedgerError::Unavailable(_) => "unavailable",
-        LedgerError::Denied(_) => "denied",
+        LedgerError::NotAuthenticated(_) => "denied",
         LedgerError::Throttled(_) => "throttled",
         LedgerError::Invalid(_) => "invalid",
     }

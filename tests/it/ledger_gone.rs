@@ -31,7 +31,7 @@ async fn ends_without_an_output_can_be_redriven_and_others_cannot() {
         let after = rig.row(&row.key).await;
         if redriven {
             assert_eq!((fence, end(&after).as_str()), (Fence::Held, "received/"), "{name}");
-            for gone in ["outcome", "job_id", "expires_at", "trouble", "trouble_since", "checkpoint"] {
+            for gone in ["outcome", "job_id", "expires_at", "error_kind", "error_since", "checkpoint"] {
                 assert!(!after.contains_key(gone), "{name} keeps {gone}");
             }
             assert!(after.contains_key("open") && after.contains_key("due_at"));

@@ -1,6 +1,6 @@
 //! A lease that was lost: each write of its worker is refused, whatever the row's state is by now.
 
-use gemhook::ledger::{Committed, Delivery, Fence, Lease, Ledger, Outcome, TroubleKind, Wait};
+use gemhook::ledger::{Committed, Delivery, ErrorKind, Fence, Lease, Ledger, Outcome, Wait};
 
 use crate::{
     ledger_rig::{LedgerRig, MINUTE, archived, open},
@@ -29,7 +29,7 @@ async fn write(rig: &LedgerRig, write: &str, row: &Delivery, name: &str) -> Stri
 }
 
 fn waiting(due_at: i64) -> Wait<'static> {
-    Wait { due_at, why: "why", kind: TroubleKind::Transient, checkpoint: None }
+    Wait { due_at, why: "why", kind: ErrorKind::Transient, checkpoint: None }
 }
 
 /// Two leases of one row, the first of which has run out.
@@ -85,7 +85,7 @@ async fn a_row_has_one_holder() {
     let ledger = rig.ledger(false);
     for _ in 0..3 {
         let again = ledger.lease(&row.key, rig.now() + MINUTE).await.unwrap();
-        assert!(matches!(again, Lease::Refused), "{again:?}");
+        assert!(matches!(again, Lease::NotTaken), "{again:?}");
     }
     let table = rig.row(&row.key).await;
     assert_eq!((number(&table, "attempt"), number(&table, "crashes")), (1, 0));
@@ -115,21 +115,21 @@ async fn a_trouble_begins_once_and_a_checkpoint_stays_until_it_is_replaced() {
     let key = rig.put("b").await;
     let mut since = Vec::new();
     for (kind, checkpoint) in [
-        (TroubleKind::Transient, Some("{\"part\":1}")),
-        (TroubleKind::Transient, Some("{\"part\":2}")),
-        (TroubleKind::NotFound, Some("{\"part\":2}")),
-        (TroubleKind::NotFound, None),
-        (TroubleKind::Transient, None),
+        (ErrorKind::Transient, Some("{\"part\":1}")),
+        (ErrorKind::Transient, Some("{\"part\":2}")),
+        (ErrorKind::NotFound, Some("{\"part\":2}")),
+        (ErrorKind::NotFound, None),
+        (ErrorKind::Transient, None),
     ] {
         let row = rig.lease(&key).await;
         let wait = Wait { due_at: rig.now(), why: "why", kind, checkpoint };
         assert_eq!(ledger.wait(&row, wait).await.unwrap(), Fence::Held);
         rig.later(MINUTE);
         let row = rig.lease(&key).await;
-        assert_eq!((row.trouble, row.checkpoint.as_deref()), (Some(kind), checkpoint));
-        since.push((row.trouble_since.unwrap() - began) / MINUTE);
-        assert_eq!(row.trouble_began(kind, rig.now()), row.trouble_since.unwrap());
-        assert_eq!(row.trouble_began(TroubleKind::Deadline, rig.now()), rig.now());
+        assert_eq!((row.error_kind, row.checkpoint.as_deref()), (Some(kind), checkpoint));
+        since.push((row.error_since.unwrap() - began) / MINUTE);
+        assert_eq!(row.error_began(kind, rig.now()), row.error_since.unwrap());
+        assert_eq!(row.error_began(ErrorKind::Deadline, rig.now()), rig.now());
         let wait = Wait { due_at: rig.now(), why: "why", kind, checkpoint };
         assert_eq!(ledger.wait(&row, wait).await.unwrap(), Fence::Held);
     }
@@ -141,7 +141,7 @@ async fn rows_that_wait_for_an_absent_job_are_counted_apart() {
     let rig = LedgerRig::start().await;
     let ledger = rig.ledger(false);
     let mut times = Vec::new();
-    for (name, kind) in [("absent", TroubleKind::NotFound), ("busy", TroubleKind::Transient)] {
+    for (name, kind) in [("absent", ErrorKind::NotFound), ("busy", ErrorKind::Transient)] {
         times.push(rig.now());
         let row = rig.leased(name).await;
         let wait = Wait { due_at: rig.now(), why: "why", kind, checkpoint: None };

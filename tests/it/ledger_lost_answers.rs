@@ -1,7 +1,7 @@
 //! Every write of the ledger, with its answer lost once and with a conflict in its way: what is reported, and what
 //! the row says, is what it would be without.
 
-use gemhook::ledger::{Committed, Lease, Ledger, NewDelivery, Outcome, Put, TroubleKind, Wait};
+use gemhook::ledger::{Committed, ErrorKind, Inserted, Lease, Ledger, NewDelivery, Outcome, Wait};
 
 use crate::{
     ledger_rig::{Fault, LedgerRig, MINUTE, archived, gone, job_of, open},
@@ -94,7 +94,8 @@ async fn make(rig: &LedgerRig, write: &str, fault: Option<Fault>) -> String {
                 rig.now(),
             );
             fault();
-            let put = if write == "put" { rig.inbox().put(row).await } else { plain.enter(row).await };
+            let put =
+                if write == "put" { rig.deliveries().insert(row).await } else { plain.enter(row).await };
             assert_eq!(text(&rig.row(&key).await, "receipt"), "this receipt");
             return format!("{:?}", put.unwrap());
         }
@@ -239,7 +240,7 @@ async fn of_lease(rig: &LedgerRig, write: &str, name: &str, fault: &impl Fn()) -
     let told = match write {
         "extend" => format!("{:?}", plain.extend(&row, until).await.unwrap()),
         "wait" => {
-            let kind = TroubleKind::Transient;
+            let kind = ErrorKind::Transient;
             let wait = Wait { due_at: until, why: "why", kind, checkpoint: Some("{}") };
             format!("{:?}", plain.wait(&row, wait).await.unwrap())
         }
@@ -296,7 +297,7 @@ async fn a_delivery_that_comes_twice_is_no_repeat_of_ours() {
     let row = |receipt: &str| {
         NewDelivery::of_job("batches/b", gemhook::job::JobKind::Batch, None, receipt, rig.now())
     };
-    assert_eq!(rig.inbox().put(row("one")).await.unwrap(), Put::Stored);
-    assert_eq!(rig.inbox().put(row("one")).await.unwrap(), Put::StoredBefore);
-    assert_eq!(rig.inbox().put(row("two")).await.unwrap(), Put::Duplicate);
+    assert_eq!(rig.deliveries().insert(row("one")).await.unwrap(), Inserted::Stored);
+    assert_eq!(rig.deliveries().insert(row("one")).await.unwrap(), Inserted::StoredBefore);
+    assert_eq!(rig.deliveries().insert(row("two")).await.unwrap(), Inserted::Duplicate);
 }

@@ -17,7 +17,7 @@ use gemhook::{
     aws,
     clock::{Clock, Millis, SharedClock},
     job::{EndedJob, JobKind, OpenJob, Output},
-    ledger::{Delivery, Inbox, Lease, Ledger, NewDelivery},
+    ledger::{Delivery, DeliveryWriter, Lease, Ledger, NewDelivery},
 };
 use gemhook_cli::dev::stores::{TableNames, create_tables};
 use serde_json::{Value, json};
@@ -51,9 +51,9 @@ struct Proxy {
     script: Mutex<Script>,
 }
 
-struct Hands(Mutex<Millis>);
+struct FakeClock(Mutex<Millis>);
 
-impl Clock for Hands {
+impl Clock for FakeClock {
     fn now(&self) -> Millis {
         *self.0.lock().unwrap()
     }
@@ -64,7 +64,7 @@ pub struct LedgerRig {
     pub tables: TableNames,
     proxy: Arc<Proxy>,
     proxy_url: String,
-    clock: Arc<Hands>,
+    clock: Arc<FakeClock>,
 }
 
 impl LedgerRig {
@@ -81,7 +81,7 @@ impl LedgerRig {
         let proxy_url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(pass).with_state(Arc::clone(&proxy));
         tokio::spawn(axum::serve(listener, router).into_future());
-        Self { test, tables, proxy, proxy_url, clock: Arc::new(Hands(Mutex::new(BEGINNING))) }
+        Self { test, tables, proxy, proxy_url, clock: Arc::new(FakeClock(Mutex::new(BEGINNING))) }
     }
 
     fn client(&self) -> aws_sdk_dynamodb::Client {
@@ -107,8 +107,8 @@ impl LedgerRig {
         Ledger::new(client, &self.tables.deliveries, &self.tables.jobs, self.clock.clone(), true)
     }
 
-    pub fn inbox(&self) -> Inbox {
-        Inbox::new(self.client(), &self.tables.deliveries)
+    pub fn deliveries(&self) -> DeliveryWriter {
+        DeliveryWriter::new(self.client(), &self.tables.deliveries)
     }
 
     pub fn now(&self) -> Millis {

@@ -1,7 +1,7 @@
 //! Rows that this code cannot read, and rows of newer code.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use gemhook::ledger::{Fence, Lease, TroubleKind, Wait};
+use gemhook::ledger::{ErrorKind, Fence, Lease, Wait};
 use serde_json::json;
 
 use crate::{
@@ -24,10 +24,10 @@ fn faults() -> Vec<(&'static str, Option<AttributeValue>)> {
         ["body", "state", "schema", "attempt", "crashes", "received_at", "give_up_at", "trust"]
             .map(|name| (name, None))
             .to_vec();
-    for name in ["attempt", "crashes", "received_at", "give_up_at", "schema", "event_time", "trouble_since"] {
+    for name in ["attempt", "crashes", "received_at", "give_up_at", "schema", "event_time", "error_since"] {
         faults.push((name, s("no number")));
     }
-    for name in ["state", "event_type", "job_hint", "trust", "last_error", "trouble", "body"] {
+    for name in ["state", "event_type", "job_hint", "trust", "last_error", "error_kind", "body"] {
         faults.push((name, n("1")));
     }
     faults.push(("attempt", Some(AttributeValue::Null(true))));
@@ -35,7 +35,7 @@ fn faults() -> Vec<(&'static str, Option<AttributeValue>)> {
     faults.push(("received_at", n("1e30")));
     faults.push(("state", s("of another time")));
     faults.push(("outcome", s("of another time")));
-    faults.push(("trouble", s("of another time")));
+    faults.push(("error_kind", s("of another time")));
     faults.push(("schema", n("-1")));
     faults
 }
@@ -55,7 +55,7 @@ async fn a_row_that_cannot_be_read_ends_as_failed_with_what_is_wrong() {
         assert!(text(&row, "last_error").contains(name), "{name} = {value:?}");
         assert!(!row.contains_key("open") && !row.contains_key("due_at"), "a sweep finds it again: {row:?}");
         let again = ledger.lease(&key, rig.now() + MINUTE).await.unwrap();
-        assert!(matches!(again, Lease::Refused), "{name} = {value:?}: {again:?}");
+        assert!(matches!(again, Lease::NotTaken), "{name} = {value:?}: {again:?}");
     }
 }
 
@@ -75,7 +75,7 @@ async fn a_row_that_becomes_unreadable_under_a_lease_or_while_it_waits_ends_too(
     ] {
         let row = rig.leased(&format!("{state} {name} {}", value.is_some())).await;
         if state == "waiting" {
-            let wait = Wait { due_at: rig.now(), why: "w", kind: TroubleKind::Transient, checkpoint: None };
+            let wait = Wait { due_at: rig.now(), why: "w", kind: ErrorKind::Transient, checkpoint: None };
             assert_eq!(ledger.wait(&row, wait).await.unwrap(), Fence::Held);
         }
         rig.spoil(&row.key, name, value.clone()).await;
@@ -96,7 +96,7 @@ async fn a_row_of_a_newer_schema_is_left_as_it_is() {
             _ => {
                 let row = rig.leased(state).await;
                 if state == "waiting" {
-                    let kind = TroubleKind::Transient;
+                    let kind = ErrorKind::Transient;
                     let wait = Wait { due_at: rig.now(), why: "w", kind, checkpoint: None };
                     assert_eq!(ledger.wait(&row, wait).await.unwrap(), Fence::Held);
                 }

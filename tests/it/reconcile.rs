@@ -127,17 +127,17 @@ async fn a_batch_whose_event_never_came_is_found_in_its_hours_and_archived_once(
     let test = TestMachine::start().await;
     let (_, url) = Front::serve(&test).await;
     let job = test.silent_batch(three_requests()).await;
-    let (hands, clock) = later(0);
+    let (fake_clock, clock) = later(0);
     let archiver = archiver(&test, &url, Arc::clone(&clock), &[]);
     for (by, what) in [(0, "it may still be delivered"), (48 * HOUR, "its file is gone")] {
-        *hands.0.lock().unwrap() = by;
+        *fake_clock.0.lock().unwrap() = by;
         let found = reconcile(&archiver, &clock).await;
         assert_eq!((&found["listed"], &found["entered"]), (&json!(1), &json!([])), "{what}");
     }
-    *hands.0.lock().unwrap() = 2 * HOUR;
+    *fake_clock.0.lock().unwrap() = 2 * HOUR;
     let found = reconcile(&archiver, &clock).await;
     assert_eq!((&found["ended"], &found["entered"]), (&json!(1), &json!([job])));
-    assert_eq!(found["troubles"], json!([]));
+    assert_eq!(found["errors"], json!([]));
     let row = test.ended(&format!("job~{job}")).await;
     assert_eq!(
         (end(&row).as_str(), text(&row, "scheme"), text(&row, "trust")),
@@ -180,7 +180,7 @@ async fn a_followed_job_is_looked_at_less_and_less_until_it_has_ended() {
     let (front, url) = Front::serve(&test).await;
     let job = "models/veo/operations/o1";
     // The user's own code: one update that sets one attribute.
-    let (hands, clock) = later(0);
+    let (fake_clock, clock) = later(0);
     let until = clock.now() + 40 * HOUR;
     let update = test.dynamodb().update_item().table_name(&test.machine.addresses.jobs_table);
     update
@@ -194,7 +194,7 @@ async fn a_followed_job_is_looked_at_less_and_less_until_it_has_ended() {
     let archiver = archiver(&test, &url, Arc::clone(&clock), &[]);
     let mut looked = Vec::new();
     for hour in 0..12 {
-        *hands.0.lock().unwrap() = hour * HOUR;
+        *fake_clock.0.lock().unwrap() = hour * HOUR;
         if reconcile(&archiver, &clock).await["looked_at"] == 1 {
             looked.push(hour);
         }
@@ -203,12 +203,12 @@ async fn a_followed_job_is_looked_at_less_and_less_until_it_has_ended() {
     assert!(test.deliveries().await.is_empty());
 
     *front.video.lock().unwrap() = json!({"name": job, "done": true, "response": {}});
-    *hands.0.lock().unwrap() = 13 * HOUR;
+    *fake_clock.0.lock().unwrap() = 13 * HOUR;
     assert_eq!(reconcile(&archiver, &clock).await["entered"], json!([job]));
     let row = test.delivery_row(&format!("job~{job}")).await.unwrap();
     assert_eq!((text(&row, "event_type"), text(&row, "job_hint")), ("video.reconciled", job));
 
-    *hands.0.lock().unwrap() = 41 * HOUR;
+    *fake_clock.0.lock().unwrap() = 41 * HOUR;
     assert_eq!(reconcile(&archiver, &clock).await["looked_at"], 0, "nobody wants it followed any longer");
     assert!(!test.job_row(job).await.is_some_and(|row| row.contains_key("watch_until")));
 }
@@ -220,18 +220,18 @@ async fn a_webhook_that_is_switched_off_is_noticed_and_switched_on_only_when_ask
     let (_, clock) = later(0);
     let ours = ("WEBHOOK_URL", "https://ours.example");
     let only_looks = archiver(&test, &url, Arc::clone(&clock), &[ours]);
-    assert_eq!(reconcile(&only_looks, &clock).await["switched_off"], json!([]));
+    assert_eq!(reconcile(&only_looks, &clock).await["disabled_webhooks"], json!([]));
 
     front.webhook.lock().unwrap()["state"] = json!("disabled_due_to_failed_deliveries");
     let found = reconcile(&only_looks, &clock).await;
     assert_eq!(
-        (&found["switched_off"], &found["switched_on"]),
+        (&found["disabled_webhooks"], &found["reenabled_webhooks"]),
         (&json!(["https://ours.example/"]), &json!([]))
     );
     let mends = archiver(&test, &url, Arc::clone(&clock), &[ours, ("REENABLE_WEBHOOK", "true")]);
-    assert_eq!(reconcile(&mends, &clock).await["switched_on"], json!(["https://ours.example/"]));
+    assert_eq!(reconcile(&mends, &clock).await["reenabled_webhooks"], json!(["https://ours.example/"]));
     assert_eq!(front.webhook.lock().unwrap()["state"], "enabled");
-    assert_eq!(reconcile(&mends, &clock).await["switched_off"], json!([]));
+    assert_eq!(reconcile(&mends, &clock).await["disabled_webhooks"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +239,7 @@ async fn an_api_that_knows_no_webhooks_is_no_trouble() {
     let test = TestMachine::start().await;
     let (_, clock) = later(0);
     let archiver = archiver(&test, &test.machine.addresses.gemini_url, Arc::clone(&clock), &[]);
-    assert_eq!(reconcile(&archiver, &clock).await["troubles"], json!([]));
+    assert_eq!(reconcile(&archiver, &clock).await["errors"], json!([]));
 }
 
 const BINDING: &str = "correct horse battery";
@@ -297,7 +297,7 @@ async fn a_followed_job_that_cannot_be_read_is_put_off_and_the_others_are_looked
         found["entered"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     entered.sort_unstable();
     assert_eq!(entered, good);
-    assert_eq!(found["troubles"].as_array().unwrap().len(), bad.len(), "{found}");
+    assert_eq!(found["errors"].as_array().unwrap().len(), bad.len(), "{found}");
     for job in &bad {
         let row = rig.job(job).await.unwrap();
         assert_eq!((&row["looks"], row["look_at"].as_i64().unwrap()), (&json!(1), rig.now() + HOUR), "{job}");
@@ -333,7 +333,7 @@ async fn batches_are_listed_by_default_only_where_a_static_webhook_makes_them_ou
         list_webhooks(&rig, uri);
         rig.api.says("batches", [page(&rig, &[("batches/b1", 5, 4)], None)]);
         let found = rig.reconcile().await;
-        assert_eq!((&found["listed"], &found["troubles"]), (&json!(listed), &json!([])), "{uri} {setting}");
+        assert_eq!((&found["listed"], &found["errors"]), (&json!(listed), &json!([])), "{uri} {setting}");
     }
 }
 
@@ -390,7 +390,7 @@ async fn a_list_that_is_too_long_for_one_invocation_goes_on_in_the_next() {
         rig.later(20 * 60_000);
     };
     let (found, ()) = tokio::join!(rig.reconcile(), time_passes);
-    assert_eq!((&found["listed"], found["troubles"].as_array().unwrap().len()), (&json!(1), 1), "{found}");
+    assert_eq!((&found["listed"], found["errors"].as_array().unwrap().len()), (&json!(1), 1), "{found}");
     rig.api.says("batches", [page(&rig, &[("batches/b2", 5, 4)], None)]);
     assert_eq!(rig.reconcile().await["entered"], json!(["batches/b2"]));
     let asked: Vec<bool> =

@@ -12,7 +12,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use gemhook::worker::Pace;
+use gemhook::worker::RetryPolicy;
 use serde_json::{Value, json};
 
 use crate::{
@@ -44,7 +44,7 @@ async fn rig(answer: Answer) -> Rig {
 }
 
 fn wait(rig: &Rig, row: &Row) -> i64 {
-    assert_eq!((text(row, "state"), text(row, "trouble")), ("waiting", "transient"), "{row:?}");
+    assert_eq!((text(row, "state"), text(row, "error_kind")), ("waiting", "transient"), "{row:?}");
     number(row, "due_at") - rig.now()
 }
 
@@ -58,7 +58,7 @@ async fn case_16_a_quota_of_a_day_that_asks_for_no_wait_is_left_alone_for_an_hou
     let case = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/16-quota-0s");
     let read = |file: &str| std::fs::read(case.join(file)).unwrap();
     let told: Value = serde_json::from_slice(&read("event.json")).unwrap();
-    let make = Make { pace: Pace::default(), ..Make::default() };
+    let make = Make { retry_policy: RetryPolicy::default(), ..Make::default() };
     let rig = Rig::make(TestMachine::start().await, "rig", make).await;
     rig.api.says("batches/h16quota-0s", [Answer::bytes(read("gemini-answer.json")).status(429)]);
     rig.deliver("msg_1", &told).await;
@@ -83,9 +83,14 @@ async fn no_wait_is_shorter_than_a_second_or_longer_than_six_hours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_lease_asks_at_most_ten_times() {
     let moment = Duration::from_millis(1);
-    let pace =
-        Pace { first: moment, longest: moment, shortest: moment, asleep: Duration::MAX, ..Pace::default() };
-    let rig = Rig::make(TestMachine::start().await, "rig", Make { pace, ..Make::default() }).await;
+    let retry_policy = RetryPolicy {
+        first: moment,
+        longest: moment,
+        shortest: moment,
+        asleep: Duration::MAX,
+        ..RetryPolicy::default()
+    };
+    let rig = Rig::make(TestMachine::start().await, "rig", Make { retry_policy, ..Make::default() }).await;
     let rig = on(rig, asks_for("0s"));
     assert_eq!(text(&rig.take("msg_1", &told()).await, "state"), "waiting");
     assert_eq!(rig.api.asked_for(JOB).len(), 10);
@@ -112,7 +117,7 @@ async fn a_trouble_is_waited_out_for_72_hours_from_when_it_began() {
     rig.later(2 * DAY);
     rig.api.says(JOB, [Answer::fault(503, "away")]);
     let row = rig.work("msg_1").await;
-    assert_eq!(number(&row, "trouble_since"), rig.now());
+    assert_eq!(number(&row, "error_since"), rig.now());
     rig.later(72 * HOUR - MINUTE);
     assert_eq!(text(&rig.work("msg_1").await, "state"), "waiting");
     rig.later(2 * HOUR);
@@ -124,7 +129,7 @@ async fn a_job_whose_answer_stalls_is_put_off_before_the_invocation_ends() {
     let rig = rig(Answer::bytes("{\"name\": \"batches/b1\"}").stalls_after(3)).await;
     rig.deliver("msg_1", &told()).await;
     let row = rig.work_until("msg_1", 20_500).await;
-    assert_eq!((text(&row, "state"), text(&row, "trouble")), ("waiting", "deadline"));
+    assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "deadline"));
     assert_eq!((number(&row, "due_at"), number(&row, "crashes")), (rig.now(), 0));
     rig.api.says(JOB, [succeeded()]);
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");
@@ -136,7 +141,7 @@ async fn whoever_runs_out_of_time_for_72_hours_without_getting_on_fails() {
     rig.deliver("msg_1", &told()).await;
     for _ in 0..3 {
         let row = rig.work_until("msg_1", 20_200).await;
-        assert_eq!((text(&row, "state"), text(&row, "trouble")), ("waiting", "deadline"));
+        assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "deadline"));
         rig.later(30 * HOUR);
     }
     let row = rig.work_until("msg_1", 20_200).await;

@@ -14,7 +14,7 @@ use gemhook::{
     config::{ArchiverSettings, ReceiverSettings},
     ledger::Ledger,
     receiver::Receiver,
-    worker::Pace,
+    worker::RetryPolicy,
 };
 use gemhook_cli::dev::stores::{TableNames, create_tables};
 use lambda_runtime::{Context, LambdaEvent};
@@ -31,9 +31,9 @@ pub const MINUTE: Millis = 60_000;
 pub const HOUR: Millis = 60 * MINUTE;
 const BEGINNING: Millis = 1_780_000_000_000;
 
-struct Hands(Mutex<Millis>);
+struct FakeClock(Mutex<Millis>);
 
-impl Clock for Hands {
+impl Clock for FakeClock {
     fn now(&self) -> Millis {
         *self.0.lock().unwrap()
     }
@@ -42,7 +42,7 @@ impl Clock for Hands {
 pub struct Rig {
     pub test: TestMachine,
     pub api: Scripted,
-    hands: Arc<Hands>,
+    fake_clock: Arc<FakeClock>,
     archiver: Archiver,
     tables: TableNames,
     receiver: Arc<Receiver>,
@@ -51,7 +51,7 @@ pub struct Rig {
 /// What differs from one rig to another.
 pub struct Make {
     /// Nothing is slept inside a lease, so that each wait is seen in the row.
-    pub pace: Pace,
+    pub retry_policy: RetryPolicy,
     pub settings: Vec<(&'static str, String)>,
     pub s3_url: Option<String>,
     /// Of what stands in front of DynamoDB, for the archiver alone.
@@ -61,8 +61,8 @@ pub struct Make {
 
 impl Default for Make {
     fn default() -> Self {
-        let pace = Pace { asleep: Duration::ZERO, ..Pace::default() };
-        Self { pace, settings: Vec::new(), s3_url: None, dynamodb_url: None, secrets_url: None }
+        let retry_policy = RetryPolicy { asleep: Duration::ZERO, ..RetryPolicy::default() };
+        Self { retry_policy, settings: Vec::new(), s3_url: None, dynamodb_url: None, secrets_url: None }
     }
 }
 
@@ -93,8 +93,8 @@ impl Rig {
             let config = aws_sdk_secretsmanager::Config::builder().behavior_version_latest();
             aws_sdk_secretsmanager::Client::from_conf(config.build())
         };
-        let hands = Arc::new(Hands(Mutex::new(BEGINNING)));
-        let clock: SharedClock = hands.clone();
+        let fake_clock = Arc::new(FakeClock(Mutex::new(BEGINNING)));
+        let clock: SharedClock = fake_clock.clone();
         let settings = ReceiverSettings::read(&lookup).unwrap();
         let receiver = Receiver::new(settings, test.dynamodb(), secrets(), Arc::clone(&clock)).unwrap();
         let stores = &test.machine.stores;
@@ -114,8 +114,8 @@ impl Rig {
             secrets: make.secrets_url.as_deref().map_or_else(secrets, secrets_manager),
         };
         let settings = ArchiverSettings::read(&lookup).unwrap();
-        let archiver = Archiver::new(settings, clients, clock, make.pace).unwrap();
-        Self { test, api, hands, archiver, tables, receiver: Arc::new(receiver) }
+        let archiver = Archiver::new(settings, clients, clock, make.retry_policy).unwrap();
+        Self { test, api, fake_clock, archiver, tables, receiver: Arc::new(receiver) }
     }
 
     pub fn archiver(&self) -> &Archiver {
@@ -133,7 +133,7 @@ impl Rig {
     }
 
     pub fn now(&self) -> Millis {
-        self.hands.now()
+        self.fake_clock.now()
     }
 
     /// As the schedule has it done.
@@ -146,7 +146,7 @@ impl Rig {
     }
 
     pub fn later(&self, by: Millis) {
-        *self.hands.0.lock().unwrap() += by;
+        *self.fake_clock.0.lock().unwrap() += by;
     }
 
     /// An event that arrives just now.

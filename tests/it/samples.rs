@@ -123,7 +123,8 @@ async fn every_sample_of_the_receiver_is_answered_as_its_name_says() {
     }
     assert!(test.rows(&names().deliveries).await.is_empty());
     let duplicate = samples.remove("duplicate").unwrap();
-    let types: Vec<&str> = catalogue::UNCONTESTED.into_iter().chain(catalogue::CONTESTED).collect();
+    let types: Vec<&str> =
+        catalogue::SUBSCRIBABLE_EVENTS.into_iter().chain(catalogue::GUIDE_ONLY_EVENTS).collect();
     assert_eq!(samples.len(), types.len());
     for event_type in &types {
         let event = &samples[*event_type];

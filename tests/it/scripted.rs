@@ -18,7 +18,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 
 /// Bytes travel in pieces of this size.
-const PIECE: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Clone)]
 pub struct Answer {
@@ -116,7 +116,7 @@ impl Answer {
                 let end = Err(io::Error::other("cut"));
                 return broken.then_some((end, (left, true)));
             }
-            let piece = left.split_to(left.len().min(PIECE));
+            let piece = left.split_to(left.len().min(CHUNK_BYTES));
             Some((Ok(piece), (left, false)))
         });
         response.header("content-length", content.len()).body(Body::from_stream(pieces)).unwrap()

@@ -132,7 +132,7 @@ async fn what_stalls_in_a_sweep_is_put_off_and_costs_nobody_a_crash() {
     rig.invoke(json!({"schedule": "sweep"}), 60_100).await;
     assert_eq!(end(&rig.row("msg_2").await), "done/ended");
     let row = rig.row("msg_1").await;
-    assert_eq!((text(&row, "trouble"), number(&row, "crashes")), ("deadline", 0), "{row:?}");
+    assert_eq!((text(&row, "error_kind"), number(&row, "crashes")), ("deadline", 0), "{row:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

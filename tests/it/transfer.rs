@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gemhook::worker::Pace;
+use gemhook::worker::RetryPolicy;
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,8 +22,12 @@ fn succeeded() -> Answer {
 
 /// Restarts happen at once.
 async fn restarting() -> Rig {
-    let pace = Pace { first: Duration::from_millis(5), asleep: Duration::from_secs(60), ..Pace::default() };
-    let rig = Rig::make(TestMachine::start().await, "rig", Make { pace, ..Make::default() }).await;
+    let retry_policy = RetryPolicy {
+        first: Duration::from_millis(5),
+        asleep: Duration::from_secs(60),
+        ..RetryPolicy::default()
+    };
+    let rig = Rig::make(TestMachine::start().await, "rig", Make { retry_policy, ..Make::default() }).await;
     rig.api.says(JOB, [succeeded()]);
     rig
 }

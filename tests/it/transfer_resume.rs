@@ -50,7 +50,7 @@ fn starts(rig: &Rig) -> Vec<Option<usize>> {
 }
 
 fn is_waiting_with_a_checkpoint(row: &Row) {
-    assert_eq!((text(row, "state"), text(row, "trouble")), ("waiting", "deadline"), "{row:?}");
+    assert_eq!((text(row, "state"), text(row, "error_kind")), ("waiting", "deadline"), "{row:?}");
     let checkpoint = text(row, "checkpoint");
     assert!(checkpoint.contains(KEY) && checkpoint.len() <= 4096, "{row:?}");
 }

@@ -126,7 +126,7 @@ async fn what_is_elsewhere_is_recorded_and_nobody_there_is_asked() {
     let said = format!("2 of 4 outputs were not fetched: it is not on the API's own host ({elsewhere})");
     assert_eq!(text(&row, "last_error"), said);
     let job = rig.job(OPERATION).await.unwrap();
-    let left: Vec<&Value> = job["left"].as_array().unwrap().iter().map(|left| &left["source"]).collect();
+    let left: Vec<&Value> = job["skipped"].as_array().unwrap().iter().map(|left| &left["source"]).collect();
     assert_eq!(left, [&json!(elsewhere), &json!("gs://bucket/video.mp4")]);
     assert_eq!(rig.outputs(&job).await["videos/op1/1.mp4"], b"video");
     assert!(other.asked().is_empty());
@@ -180,13 +180,13 @@ async fn a_video_that_is_not_there_yet_is_waited_for_and_one_that_expired_is_gon
     );
     rig.later(48 * HOUR);
     let row = rig.work("msg_1").await;
-    assert_eq!(text(&row, "trouble"), "output_missing", "{row:?}");
+    assert_eq!(text(&row, "error_kind"), "output_missing", "{row:?}");
     assert_eq!(number(&row, "due_at"), rig.now() + 30_000);
     rig.later(30_000);
     let row = rig.work("msg_1").await;
     assert_eq!(end(&row), "done/gone");
     let job = rig.job(OPERATION).await.unwrap();
-    assert_eq!((&job["state"], &job["left"][0]["source"]), (&json!("succeeded"), &json!(uri)));
+    assert_eq!((&job["state"], &job["skipped"][0]["source"]), (&json!("succeeded"), &json!(uri)));
     assert_eq!(rig.api.asked_for("batches").len(), 1, "it was seen that the key works");
 }
 

@@ -1,7 +1,7 @@
 //! Every single bit of a rightful delivery turned over, one at a time, in each form: none is accepted as another.
 
 use bytes::Bytes;
-use gemhook::webhook::{KeySet, Refusal, SigningSecrets, Tolerance, Unverified, Verified, Verifier};
+use gemhook::webhook::{KeySet, Rejection, SigningSecrets, Tolerance, Unverified, Verified, Verifier};
 use lambda_http::http::{HeaderMap, HeaderValue};
 use serde_json::json;
 
@@ -30,7 +30,7 @@ impl Receiver {
     }
 
     /// `None` where it could not even be sent.
-    fn verify(&self, [id, at, signature, body]: &Delivery) -> Option<Result<Verified, Refusal>> {
+    fn verify(&self, [id, at, signature, body]: &Delivery) -> Option<Result<Verified, Rejection>> {
         let mut headers = HeaderMap::new();
         for (name, value) in [("webhook-id", id), ("webhook-timestamp", at), ("webhook-signature", signature)]
         {

@@ -57,7 +57,7 @@ fn reason(case: &Case, sets: &serde_json::Map<String, serde_json::Value>) -> &'s
         tolerance,
     };
     let verdict = Unverified::new(&headers, body).and_then(|delivery| verifier.verify(&delivery, case.now));
-    verdict.map_or_else(|refusal| refusal.code(), |_| "ok")
+    verdict.map_or_else(|rejection| rejection.code(), |_| "ok")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use gemhook::webhook::{Refusal, SigningSecrets, Tolerance, Unverified, Verifier};
+use gemhook::webhook::{Rejection, SigningSecrets, Tolerance, Unverified, Verifier};
 use lambda_http::http::{HeaderMap, HeaderValue};
 
 use crate::signing::sign;
@@ -56,7 +56,7 @@ fn t(deliveries: [&Unverified; 2]) -> f64 {
             let begun = Instant::now();
             let verdict = black_box(verifier.verify(black_box(deliveries[class]), NOW as i64));
             let took = begun.elapsed();
-            assert!(matches!(verdict, Err(Refusal::NoMatchingSignature | Refusal::TimestampTooOld)));
+            assert!(matches!(verdict, Err(Rejection::NoMatchingSignature | Rejection::TimestampTooOld)));
             (class, took)
         })
         .collect();

@@ -3,7 +3,7 @@
 use aws_lc_rs::signature::{RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use gemhook::webhook::{KeySet, Refusal, Tolerance, Unverified, Verified, Verifier};
+use gemhook::webhook::{KeySet, Rejection, Tolerance, Unverified, Verified, Verifier};
 use lambda_http::http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ impl Case {
         Self { issuer, stranger: Issuer::new("rsa-1"), keys }
     }
 
-    fn verify(&self, id: &str, token: &str, body: &str) -> Result<Verified, Refusal> {
+    fn verify(&self, id: &str, token: &str, body: &str) -> Result<Verified, Rejection> {
         let mut headers = HeaderMap::new();
         headers.insert("webhook-id", HeaderValue::from_str(id).unwrap());
         headers.insert("webhook-timestamp", HeaderValue::from(NOW));
@@ -39,7 +39,7 @@ impl Case {
     }
 
     fn reason(&self, token: &str) -> &'static str {
-        self.verify("msg_1", token, BODY).map_or_else(Refusal::code, |_| "ok")
+        self.verify("msg_1", token, BODY).map_or_else(Rejection::code, |_| "ok")
     }
 
     /// The good token with other members. `null` takes a member away.
@@ -351,7 +351,7 @@ fn a_body_that_contradicts_the_claims_is_refused() {
         r#"{"type":"batch.succeeded","data":{"id":"batches/1"}}"#,
         r#"{"type":"batch.succeeded","version":"v1","data":{"id":"batches/1","more":1}}"#,
     ] {
-        assert_eq!(case.verify("m", &token, body).unwrap_err(), Refusal::BodyMismatch, "{body}");
+        assert_eq!(case.verify("m", &token, body).unwrap_err(), Rejection::BodyMismatch, "{body}");
     }
 }
 

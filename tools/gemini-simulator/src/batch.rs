@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    directives::{Directives, Ending},
     job::{CANCELLED, DEADLINE_EXCEEDED, EventData, Failure, INTERNAL, Job, Kind},
-    wish::{Ending, Wish},
 };
 
 /// Data beside the record of an inline batch.
@@ -21,7 +21,7 @@ pub(super) struct Batch {
     /// How many requests there are, unless the input cannot be read.
     pub requests: Option<u64>,
     /// How the batch as a whole is to end, out of its display name.
-    pub wish: Wish,
+    pub directives: Directives,
 }
 
 /// What each request of the batch asks for.
@@ -78,7 +78,7 @@ impl Outcome {
 impl Batch {
     /// How many requests are answered although the batch does not succeed.
     pub(super) fn partial(&self) -> Option<u64> {
-        let partial = self.wish.partial.filter(|partial| *partial > 0)?;
+        let partial = self.directives.partial.filter(|partial| *partial > 0)?;
         Some(partial.min(self.requests?))
     }
 
@@ -88,8 +88,8 @@ impl Batch {
     }
 
     /// The end that was wished for, whatever the requests are.
-    pub(super) fn wished(&self) -> Option<Outcome> {
-        match (&self.wish.fail, self.wish.state) {
+    pub(super) fn requested(&self) -> Option<Outcome> {
+        match (&self.directives.fail, self.directives.state) {
             (Some(why), _) => Some(Outcome::failed(INTERNAL, why)),
             (None, Some(Ending::Expired)) => Some(Outcome::Expired),
             (None, Some(Ending::Cancelled)) => Some(Outcome::Cancelled),

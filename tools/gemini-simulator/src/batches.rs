@@ -12,11 +12,11 @@ use tempfile::NamedTempFile;
 
 use super::{
     batch::{Batch, Input, Outcome, REQUESTS, RESPONSES},
+    batch_runner::{self, Form, Work},
     files::{Content, FileRecord, Files},
     job::{Job, NOT_FOUND},
     jobs::Jobs,
     store::{blocking, finish},
-    work::{self, Form, Work},
 };
 use crate::clock::Millis;
 
@@ -57,7 +57,7 @@ impl Batches {
     }
 
     async fn finish(&self, job: Job<Batch>) -> anyhow::Result<()> {
-        let (outcome, output) = match job.asked.wished() {
+        let (outcome, output) = match job.asked.requested() {
             Some(outcome) => (outcome, self.partial(&job).await?),
             None => self.work(&job, None).await?,
         };
@@ -104,12 +104,12 @@ impl Batches {
             input,
             form,
             partial,
-            missing: job.asked.wish.missing.unwrap_or(0),
+            missing: job.asked.directives.missing.unwrap_or(0),
             folder: folder.to_owned(),
         };
         let stop = StopWhenDropped::default();
         let stopped = Arc::clone(&stop.0);
-        blocking(move || work::run(&work, &stopped)).await
+        blocking(move || batch_runner::run(&work, &stopped)).await
     }
 
     async fn publish(

@@ -1,7 +1,7 @@
 //! The events that one can subscribe to, and the two that the API refuses.
 
 /// The API takes exactly these; any other name gets 400 with this list.
-pub const UNCONTESTED: [&str; 7] = [
+pub const SUBSCRIBABLE_EVENTS: [&str; 7] = [
     "batch.succeeded",
     "batch.failed",
     "batch.expired",
@@ -13,5 +13,5 @@ pub const UNCONTESTED: [&str; 7] = [
 
 /// Whether the API takes a subscription to this event.
 pub fn can_be_subscribed(event: &str) -> bool {
-    UNCONTESTED.contains(&event)
+    SUBSCRIBABLE_EVENTS.contains(&event)
 }

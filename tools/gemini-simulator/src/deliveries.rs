@@ -16,15 +16,15 @@ use uuid::Uuid;
 
 use super::{
     Settings,
-    agenda::Agenda,
-    faults::{Faults, Mishap},
+    faults::{FaultKind, Faults},
     job::Event,
     keys::{IssuerKeys, Subject},
     locked,
     movable_clock::MovableClock,
     now, rfc3339,
+    scheduler::Scheduler,
     settings::{DynamicForm, MetadataPlace},
-    store::Shelf,
+    store::RecordStore,
     webhooks::{State, Webhooks},
 };
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
 
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENCY: usize = 64;
 
 /// One attempt to deliver one copy of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,14 +92,14 @@ enum DeliveryEnd {
 
 /// What a fault makes of an event.
 #[derive(Clone, Copy)]
-enum Fate {
+enum AttemptOutcome {
     Sent,
     Dropped,
     Delayed(Duration),
 }
 
-impl Fate {
-    fn befall(self, mut delivery: Delivery) -> Delivery {
+impl AttemptOutcome {
+    fn apply_faults(self, mut delivery: Delivery) -> Delivery {
         match self {
             Self::Sent => {}
             Self::Dropped => delivery.end = Some(DeliveryEnd::Dropped),
@@ -110,9 +110,9 @@ impl Fate {
 }
 
 pub(super) struct Deliveries {
-    shelf: Shelf,
+    shelf: RecordStore,
     owed: Mutex<HashMap<String, Delivery>>,
-    agenda: Agenda,
+    scheduler: Scheduler,
     client: Client,
     webhook_url: String,
     secrets: SigningSecrets,
@@ -137,18 +137,18 @@ impl Deliveries {
         clock: Arc<MovableClock>,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
-        let shelf = Shelf::open(folder).await?;
-        let (mut owed, agenda) = (HashMap::new(), Agenda::new(&clock));
+        let shelf = RecordStore::open(folder).await?;
+        let (mut owed, scheduler) = (HashMap::new(), Scheduler::new(&clock));
         let loaded: Vec<Delivery> = shelf.load().await?;
         for delivery in loaded.into_iter().filter(|delivery| delivery.end.is_none()) {
             // At once, however long its wait was to be: whoever starts the simulator again is looking on.
-            agenda.add(clock.now(), &delivery.name);
+            scheduler.add(clock.now(), &delivery.name);
             owed.insert(delivery.name.clone(), delivery);
         }
         Ok(Self {
             shelf,
             owed: Mutex::new(owed),
-            agenda,
+            scheduler,
             client: Client::builder()
                 .redirect(redirect::Policy::none())
                 .timeout(ATTEMPT_TIMEOUT)
@@ -176,7 +176,7 @@ impl Deliveries {
     /// Makes the event of a job that has ended owed to `uris`, or else to whoever has subscribed to it. To call it
     /// again changes nothing, also after a crash: the names of the deliveries follow from the id, and a delivery's
     /// record stays when it has ended.
-    pub(super) async fn owe(&self, id: &str, uris: &[String], event: &Event<'_>) -> anyhow::Result<()> {
+    pub(super) async fn schedule(&self, id: &str, uris: &[String], event: &Event<'_>) -> anyhow::Result<()> {
         let place = |place: usize| if place == 0 { id.to_owned() } else { format!("{id}.{place}") };
         let dynamic = uris.iter().cloned().map(Target::Dynamic);
         let mut targets: Vec<_> = dynamic.enumerate().map(|(at, target)| (place(at), target)).collect();
@@ -196,20 +196,20 @@ impl Deliveries {
             if !self.shelf.holds(&name).await? {
                 let fate = *fate.get_or_insert_with(|| self.fate(event.event_type));
                 let delivery = Delivery::new(name, id, event.event_type, &body, target, self.clock.now());
-                self.add(fate.befall(delivery)).await?;
+                self.add(fate.apply_faults(delivery)).await?;
             }
         }
         Ok(())
     }
 
     /// What a fault makes of an event, the same for all who are told.
-    fn fate(&self, event_type: &str) -> Fate {
-        let fate = self.faults.strike(event_type, |mishap| match mishap {
-            Mishap::Dropped {} => Some(Fate::Dropped),
-            Mishap::Delayed { wait } => Some(Fate::Delayed(wait.0)),
+    fn fate(&self, event_type: &str) -> AttemptOutcome {
+        let fate = self.faults.strike(event_type, |kind| match kind {
+            FaultKind::Dropped {} => Some(AttemptOutcome::Dropped),
+            FaultKind::Delayed { wait } => Some(AttemptOutcome::Delayed(wait.0)),
             _ => None,
         });
-        fate.unwrap_or(Fate::Sent)
+        fate.unwrap_or(AttemptOutcome::Sent)
     }
 
     fn body(&self, event: &Event<'_>) -> anyhow::Result<String> {
@@ -242,7 +242,7 @@ impl Deliveries {
         self.shelf.write(&name, &delivery).await?;
         if delivery.end.is_none() {
             locked(&self.owed).insert(name.clone(), delivery);
-            self.agenda.add(due, &name);
+            self.scheduler.add(due, &name);
         }
         Ok(())
     }
@@ -250,10 +250,11 @@ impl Deliveries {
     /// Sends what is due, for ever.
     pub(super) async fn run(self: &Arc<Self>) {
         let due = stream::unfold(Arc::clone(self), |this| async {
-            let name = this.agenda.next().await;
+            let name = this.scheduler.next().await;
             Some(((Arc::clone(&this), name), this))
         });
-        due.for_each_concurrent(AT_ONCE, |(this, name)| async move { this.attempt(&name).await }).await;
+        due.for_each_concurrent(MAX_CONCURRENCY, |(this, name)| async move { this.attempt(&name).await })
+            .await;
     }
 
     async fn attempt(&self, name: &str) {
@@ -279,7 +280,7 @@ impl Deliveries {
         } else {
             let due = delivery.due;
             locked(&self.owed).insert(name.to_owned(), delivery);
-            self.agenda.add(due, name);
+            self.scheduler.add(due, name);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::clock::{Clock, Millis, millis};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     #[serde(flatten)]
-    pub mishap: Mishap,
+    pub kind: FaultKind,
     /// Only for the first calls, or events, of this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<u32>,
@@ -29,7 +29,7 @@ pub struct Fault {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Mishap {
+pub enum FaultKind {
     /// Every answer waits.
     Slow { wait: Seconds },
     /// 429, with the time after which to come again, and with the quota that is used up if one is named.
@@ -195,14 +195,14 @@ impl Faults {
     }
 
     /// What the first fault that strikes `on` makes of it, if `of` makes anything of its mishap.
-    pub(super) fn strike<T>(&self, on: &str, of: impl Fn(&Mishap) -> Option<T>) -> Option<T> {
+    pub(super) fn strike<T>(&self, on: &str, of: impl Fn(&FaultKind) -> Option<T>) -> Option<T> {
         let mut faults = locked(&self.active);
         forget(&mut faults, self.clock.now());
         faults.iter_mut().find_map(|Active { fault, .. }| {
             if fault.on.as_ref().is_some_and(|text| !on.contains(text.as_str())) {
                 return None;
             }
-            let struck = of(&fault.mishap)?;
+            let struck = of(&fault.kind)?;
             fault.calls = fault.calls.map(|calls| calls.saturating_sub(1));
             Some(struck)
         })
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn unavailable(faults: &Faults, path: &str) -> bool {
-        faults.strike(path, |mishap| (*mishap == Mishap::Unavailable {}).then_some(())).is_some()
+        faults.strike(path, |kind| (*kind == FaultKind::Unavailable {}).then_some(())).is_some()
     }
 
     #[test]

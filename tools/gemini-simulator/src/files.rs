@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     locked_for_reading, locked_for_writing,
     movable_clock::MovableClock,
-    store::{self, Shelf, blocking},
+    store::{self, RecordStore, blocking},
 };
 use crate::clock::{Clock, Millis};
 
@@ -39,14 +39,14 @@ pub(super) enum Content {
 }
 
 pub(super) struct Files {
-    shelf: Shelf,
+    shelf: RecordStore,
     records: RwLock<HashMap<String, FileRecord>>,
     clock: Arc<MovableClock>,
 }
 
 impl Files {
     pub(super) async fn open(folder: PathBuf, clock: &Arc<MovableClock>) -> anyhow::Result<Self> {
-        let shelf = Shelf::open(folder).await?;
+        let shelf = RecordStore::open(folder).await?;
         let records: Vec<FileRecord> = shelf.load().await?;
         let records = records.into_iter().map(|file| (file.id.clone(), file)).collect();
         Ok(Self { shelf, records: RwLock::new(records), clock: Arc::clone(clock) })

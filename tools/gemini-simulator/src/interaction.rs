@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    echo,
+    directives::{Directives, Ending},
+    fake_model,
     job::{EventData, Failure, INTERNAL, Job, Kind},
-    wish::{Ending, Wish},
 };
 
 /// Of an image or a video for which no size was wished for.
@@ -26,7 +26,7 @@ pub(super) struct Interaction {
     /// The function that the model is to call.
     pub function: Option<Function>,
     pub media: Option<Media>,
-    pub wish: Wish,
+    pub directives: Directives,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ impl Outcome {
 
 impl Interaction {
     pub(super) fn outcome(&self) -> Outcome {
-        match (&self.wish.fail, self.wish.state) {
+        match (&self.directives.fail, self.directives.state) {
             (Some(why), _) => Outcome::Failed(Failure::new(INTERNAL, why)),
             (None, Some(Ending::Cancelled)) => Outcome::Cancelled,
             (None, Some(Ending::Incomplete)) => Outcome::Incomplete,
@@ -101,19 +101,19 @@ impl Interaction {
     /// A wish for a size is for the media where there are any, and else for the text.
     pub(super) fn output(&self) -> Vec<Part<'_>> {
         let text = || Part::Text(format!("echo: {}", self.said));
-        let mut parts = match (&self.media, self.wish.size) {
+        let mut parts = match (&self.media, self.directives.size) {
             (Some(media), size) => vec![text(), Part::Media(media, size.unwrap_or(SIZE))],
             (None, Some(size)) => vec![Part::Long(size)],
             (None, None) => vec![text()],
         };
-        if self.wish.lone_surrogate {
-            parts.push(Part::Text(echo::broken("broken off: ")));
+        if self.directives.lone_surrogate {
+            parts.push(Part::Text(fake_model::broken("broken off: ")));
         }
         parts
     }
 
     pub(super) fn usage(&self) -> Value {
-        let (input, output) = (echo::tokens(&self.said), echo::tokens(&self.said) + 1);
+        let (input, output) = (fake_model::tokens(&self.said), fake_model::tokens(&self.said) + 1);
         json!({"total_input_tokens": input, "total_output_tokens": output, "total_tokens": input + output})
     }
 }

@@ -16,16 +16,16 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Mutex;
 
 use super::{
-    agenda::Agenda,
     deliveries::Deliveries,
     job::{End, Job, Kind},
     locked_for_reading, locked_for_writing,
     movable_clock::MovableClock,
-    store::Shelf,
+    scheduler::Scheduler,
+    store::RecordStore,
 };
 use crate::clock::{Clock, Millis, millis};
 
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENCY: usize = 8;
 const TRIED_AGAIN_AFTER: Millis = 5_000;
 
 struct Entry<K: Kind> {
@@ -34,9 +34,9 @@ struct Entry<K: Kind> {
 }
 
 pub(super) struct Jobs<K: Kind> {
-    shelf: Shelf,
+    shelf: RecordStore,
     entries: RwLock<HashMap<String, Arc<Entry<K>>>>,
-    agenda: Agenda,
+    scheduler: Scheduler,
     finish_after: Millis,
     deliveries: Arc<Deliveries>,
     clock: Arc<MovableClock>,
@@ -49,18 +49,18 @@ impl<K: Kind> Jobs<K> {
         deliveries: &Arc<Deliveries>,
         clock: &Arc<MovableClock>,
     ) -> anyhow::Result<Self> {
-        let shelf = Shelf::open(folder).await?;
+        let shelf = RecordStore::open(folder).await?;
         let loaded: Vec<Job<K>> = shelf.load().await?;
         let jobs = Self {
             shelf,
             entries: RwLock::default(),
-            agenda: Agenda::new(clock),
+            scheduler: Scheduler::new(clock),
             finish_after: millis(finish_after),
             deliveries: Arc::clone(deliveries),
             clock: Arc::clone(clock),
         };
         for job in loaded {
-            jobs.owe(&job).await?;
+            jobs.schedule(&job).await?;
             jobs.add(job);
         }
         Ok(jobs)
@@ -68,7 +68,7 @@ impl<K: Kind> Jobs<K> {
 
     fn add(&self, job: Job<K>) {
         if job.end.is_none() {
-            self.agenda.add(job.created.saturating_add(self.finish_after), &job.id);
+            self.scheduler.add(job.created.saturating_add(self.finish_after), &job.id);
         }
         let (id, created) = (job.id.clone(), job.created);
         let entry = Arc::new(Entry { created, job: Mutex::new(job) });
@@ -152,16 +152,16 @@ impl<K: Kind> Jobs<K> {
             self.shelf.write(id, &ended).await?;
             *job = ended;
         }
-        if let Err(error) = self.owe(&job).await {
-            self.agenda.add(self.clock.now(), id);
+        if let Err(error) = self.schedule(&job).await {
+            self.scheduler.add(self.clock.now(), id);
             return Err(error);
         }
         Ok(true)
     }
 
-    async fn owe(&self, job: &Job<K>) -> anyhow::Result<()> {
+    async fn schedule(&self, job: &Job<K>) -> anyhow::Result<()> {
         match job.event() {
-            Some(event) => self.deliveries.owe(&job.webhook_id, &job.webhook.uris, &event).await,
+            Some(event) => self.deliveries.schedule(&job.webhook_id, &job.webhook.uris, &event).await,
             None => Ok(()),
         }
     }
@@ -179,17 +179,17 @@ impl<K: Kind> Jobs<K> {
     where
         F: Future<Output = anyhow::Result<()>>,
     {
-        let due = stream::unfold((), |()| async { Some((self.agenda.next().await, ())) });
-        due.for_each_concurrent(AT_ONCE, async |id| {
+        let due = stream::unfold((), |()| async { Some((self.scheduler.next().await, ())) });
+        due.for_each_concurrent(MAX_CONCURRENCY, async |id| {
             let Some(job) = self.get(&id).await else { return };
             let finished = match &job.end {
-                Some(_) => self.owe(&job).await,
+                Some(_) => self.schedule(&job).await,
                 None => finish(job).await,
             };
             if let Err(error) = finished {
                 let error = format!("{error:#}");
                 tracing::warn!(error, id, "a job could not be ended and is tried again");
-                self.agenda.add(self.clock.now().saturating_add(TRIED_AGAIN_AFTER), &id);
+                self.scheduler.add(self.clock.now().saturating_add(TRIED_AGAIN_AFTER), &id);
             }
         })
         .await;

@@ -4,14 +4,15 @@
 //! It needs no other part of this repository: whoever tests a client of the Gemini API or a receiver of its webhooks
 //! can use it alone, as a library or by the program `gemini-simulator`.
 
-mod agenda;
 mod api;
 mod batch;
+mod batch_runner;
 mod batches;
 mod catalogue;
 pub mod clock;
 mod deliveries;
-mod echo;
+mod directives;
+mod fake_model;
 mod faults;
 mod files;
 mod interaction;
@@ -19,16 +20,15 @@ mod interactions;
 mod job;
 mod jobs;
 mod keys;
-mod made;
 mod movable_clock;
+mod scheduler;
 mod settings;
 mod signing;
 mod store;
+mod synthetic;
 mod uploads;
 mod video;
 mod webhooks;
-mod wish;
-mod work;
 
 use std::{
     error::Error,
@@ -56,7 +56,7 @@ use self::{
 };
 pub use self::{
     deliveries::Sent,
-    faults::{Fault, Gone, Mishap, Quota, Rejection, Seconds},
+    faults::{Fault, FaultKind, Gone, Quota, Rejection, Seconds},
     keys::{IssuerKeys, Subject},
     movable_clock::MovableClock,
     settings::{DynamicForm, MetadataPlace, Settings},
@@ -159,7 +159,7 @@ impl Simulator {
 
     /// Whether a fault hides the output of a job that is read at this path. One that runs has none to hide.
     fn hides_output<K: Kind>(&self, job: &Job<K>, path: &str) -> bool {
-        let hides = |mishap: &Mishap| (*mishap == Mishap::NoOutput {}).then_some(());
+        let hides = |kind: &FaultKind| (*kind == FaultKind::NoOutput {}).then_some(());
         job.end.is_some() && self.faults.strike(path, hides).is_some()
     }
 

@@ -18,11 +18,11 @@ const UNFINISHED: &str = ".tmp";
 
 /// One folder, for one kind of record.
 #[derive(Clone)]
-pub(super) struct Shelf {
+pub(super) struct RecordStore {
     folder: PathBuf,
 }
 
-impl Shelf {
+impl RecordStore {
     /// Makes the folder if need be and clears away what a crash left unfinished.
     pub(super) async fn open(folder: PathBuf) -> anyhow::Result<Self> {
         blocking(move || {
@@ -158,18 +158,18 @@ mod tests {
     #[tokio::test]
     async fn unfinished_files_are_never_seen_and_are_cleared_away() {
         let place = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(place.path().join("things")).await.unwrap();
+        let shelf = RecordStore::open(place.path().join("things")).await.unwrap();
         shelf.write("a", &1).await.unwrap();
         fs::write(shelf.folder().join(".tmpX"), "{").unwrap();
         assert_eq!(shelf.load::<u8>().await.unwrap(), [1]);
-        Shelf::open(shelf.folder().to_owned()).await.unwrap();
+        RecordStore::open(shelf.folder().to_owned()).await.unwrap();
         assert!(!shelf.folder().join(".tmpX").exists());
     }
 
     #[tokio::test]
     async fn a_record_that_cannot_be_read_is_named() {
         let place = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(place.path().to_owned()).await.unwrap();
+        let shelf = RecordStore::open(place.path().to_owned()).await.unwrap();
         fs::write(place.path().join("odd.json"), "{").unwrap();
         let error = shelf.load::<u8>().await.unwrap_err();
         assert!(error.to_string().contains("odd.json"), "{error}");

@@ -14,7 +14,7 @@ use tokio::{fs::OpenOptions, io::AsyncWriteExt};
 use super::{
     files::{Content, FileRecord, Files},
     locked, random_id,
-    store::Shelf,
+    store::RecordStore,
 };
 
 const PART: &str = "part";
@@ -30,13 +30,13 @@ pub(super) struct Upload {
 }
 
 /// What is wrong with a chunk.
-pub(super) enum Trouble {
+pub(super) enum ProcessingError {
     /// The sender broke off or sent what does not fit.
     Sender(String),
     Ours(anyhow::Error),
 }
 
-impl<E: Into<anyhow::Error>> From<E> for Trouble {
+impl<E: Into<anyhow::Error>> From<E> for ProcessingError {
     fn from(error: E) -> Self {
         Self::Ours(error.into())
     }
@@ -46,13 +46,13 @@ impl<E: Into<anyhow::Error>> From<E> for Trouble {
 pub(super) type OpenUpload = Arc<tokio::sync::Mutex<Upload>>;
 
 pub(super) struct Uploads {
-    shelf: Shelf,
+    shelf: RecordStore,
     open: Mutex<HashMap<String, OpenUpload>>,
 }
 
 impl Uploads {
     pub(super) async fn open(folder: PathBuf, files: &Files) -> anyhow::Result<Self> {
-        let shelf = Shelf::open(folder).await?;
+        let shelf = RecordStore::open(folder).await?;
         let mut open = HashMap::new();
         for upload in shelf.load::<Upload>().await? {
             // Where the data has moved on, its sender was never told of a file and has to begin again.
@@ -93,7 +93,7 @@ impl Uploads {
     }
 
     /// Appends what comes. A chunk that breaks off leaves what has come of it.
-    pub(super) async fn append(&self, upload: &Upload, body: Body) -> Result<(), Trouble> {
+    pub(super) async fn append(&self, upload: &Upload, body: Body) -> Result<(), ProcessingError> {
         let path = self.shelf.data(&upload.id, PART);
         let mut file = OpenOptions::new().append(true).create(true).open(path).await?;
         let mut chunks = body.into_data_stream();
@@ -102,7 +102,7 @@ impl Uploads {
                 Ok(chunk) => file.write_all(&chunk).await?,
                 Err(error) => {
                     file.flush().await?;
-                    return Err(Trouble::Sender(format!("the upload broke off: {error}")));
+                    return Err(ProcessingError::Sender(format!("the upload broke off: {error}")));
                 }
             }
         }
@@ -111,13 +111,15 @@ impl Uploads {
     }
 
     /// Makes a file of what has come.
-    pub(super) async fn finish(&self, upload: &Upload, files: &Files) -> Result<FileRecord, Trouble> {
+    pub(super) async fn finish(&self, upload: &Upload, files: &Files) -> Result<FileRecord, ProcessingError> {
         if self.get(&upload.id).is_none() {
-            return Err(Trouble::Sender("the upload has ended already".into()));
+            return Err(ProcessingError::Sender("the upload has ended already".into()));
         }
         let size_bytes = self.received(upload).await;
         if let Some(announced) = upload.size_bytes.filter(|announced| *announced != size_bytes) {
-            return Err(Trouble::Sender(format!("{announced} bytes were announced and {size_bytes} came")));
+            return Err(ProcessingError::Sender(format!(
+                "{announced} bytes were announced and {size_bytes} came"
+            )));
         }
         let file = FileRecord {
             id: upload.file_id.clone(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    directives::Directives,
     files::Files,
     job::{EventData, Failure, INVALID_ARGUMENT, Job, Kind},
     jobs::Jobs,
-    wish::Wish,
 };
 
 /// Of a video for which no size was wished for.
@@ -19,7 +19,7 @@ pub(super) struct Video {
     /// With its prefix `models/`.
     pub model: String,
     pub samples: u32,
-    pub wish: Wish,
+    pub directives: Directives,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,9 +72,9 @@ impl Videos {
     }
 
     async fn finish(&self, job: Job<Video>) -> anyhow::Result<()> {
-        let wish = &job.asked.wish;
-        let filtered = wish.filtered.of(job.asked.samples);
-        let (outcome, samples) = match &wish.fail {
+        let directives = &job.asked.directives;
+        let filtered = directives.filtered.of(job.asked.samples);
+        let (outcome, samples) = match &directives.fail {
             Some(why) => (Outcome::Failed(Failure::new(INVALID_ARGUMENT, why)), 0),
             None => {
                 let samples = job.asked.samples.saturating_sub(filtered);
@@ -83,7 +83,7 @@ impl Videos {
         };
         let publish = async {
             for sample in 0..samples {
-                self.files.make_up(job.file(sample), "video/mp4", wish.size.unwrap_or(SIZE)).await?;
+                self.files.make_up(job.file(sample), "video/mp4", directives.size.unwrap_or(SIZE)).await?;
             }
             Ok(())
         };

@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::{locked_for_reading, locked_for_writing, movable_clock::MovableClock, random_id, store::Shelf};
+use super::{
+    locked_for_reading, locked_for_writing, movable_clock::MovableClock, random_id, store::RecordStore,
+};
 use crate::{
-    catalogue::UNCONTESTED,
+    catalogue::SUBSCRIBABLE_EVENTS,
     clock::{Clock, Millis, millis},
     signing::{Secret, SigningSecrets},
 };
@@ -89,11 +91,11 @@ pub(super) struct NewWebhook {
 pub(super) enum Refused {
     Missing,
     BuiltIn,
-    Trouble(anyhow::Error),
+    ProcessingError(anyhow::Error),
 }
 
 pub(super) struct Webhooks {
-    shelf: Shelf,
+    shelf: RecordStore,
     builtin: Webhook,
     registered: RwLock<BTreeMap<String, Webhook>>,
     clock: Arc<MovableClock>,
@@ -108,14 +110,14 @@ impl Webhooks {
         secret: &Secret,
         clock: &Arc<MovableClock>,
     ) -> anyhow::Result<Self> {
-        let shelf = Shelf::open(folder).await?;
+        let shelf = RecordStore::open(folder).await?;
         let loaded: Vec<Webhook> = shelf.load().await?;
         let registered = loaded.into_iter().map(|webhook| (webhook.id.clone(), webhook)).collect();
         let builtin = Webhook {
             id: "builtin".into(),
             name: Some("built in".into()),
             uri: uri.to_owned(),
-            subscribed_events: UNCONTESTED.map(str::to_owned).to_vec(),
+            subscribed_events: SUBSCRIBABLE_EVENTS.map(str::to_owned).to_vec(),
             state: State::Enabled,
             secrets: vec![SigningSecret { text: secret.expose().to_owned(), expires: None }],
             created: 0,
@@ -238,6 +240,6 @@ impl Webhooks {
 
 impl From<anyhow::Error> for Refused {
     fn from(error: anyhow::Error) -> Self {
-        Self::Trouble(error)
+        Self::ProcessingError(error)
     }
 }

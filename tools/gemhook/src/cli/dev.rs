@@ -20,7 +20,7 @@ use crate::dev::{
     ADDRESSES, Addresses, Announced, BindingKeyOption, Change, DEFAULT_PORT, Machine, Options, Ports,
 };
 use gemhook::clock::rfc3339;
-use gemhook::{config::MOST_RECORDED, secrets::Secret};
+use gemhook::{config::MAX_RECORDED, secrets::Secret};
 use gemini_simulator::{DynamicForm, Fault, MetadataPlace, Settings};
 
 #[derive(clap::Args)]
@@ -66,7 +66,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true)]
     binding_key: Option<Option<String>>,
     /// Keeps the first N deliveries as they came, under first-deliveries/ in the bucket
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_RECORDED)))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_RECORDED)))]
     record_first: u32,
 }
 
@@ -162,14 +162,14 @@ fn line(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
 
 fn greet(out: &mut dyn Write, at: &Addresses) -> io::Result<()> {
     writeln!(out, "gemhook dev: everything runs on this machine; Ctrl-C stops it\n")?;
-    for (name, place, note) in [
+    for (name, target, note) in [
         ("webhook", &at.webhook_url, "POST signed events here"),
         ("gemini", &at.gemini_url, "the Gemini API, simulated; any key will do"),
         ("dynamodb", &at.dynamodb_url, &format!("tables {} and {}", at.deliveries_table, at.jobs_table)),
         ("s3", &at.s3_url, &format!("bucket {}", at.bucket)),
         ("events", &at.eventbridge_url, "EventBridge's PutEvents; kept in events.jsonl"),
     ] {
-        writeln!(out, "  {name:<9} {place:<24} {note}")?;
+        writeln!(out, "  {name:<9} {target:<24} {note}")?;
     }
     writeln!(out, "  {:<9} {}", "data", at.data_dir.display())?;
     writeln!(out, "  {:<9} {}", "secret", at.webhook_secret)?;

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, time::Duration};
 use anyhow::Result;
 use serde_json::{Map, Value};
 
-use super::show::{as_json, at};
+use super::render::{as_json, at};
 use gemhook::{
     clock::{Millis, millis},
     ledger::{LedgerError, Page, condition::Item, schema::attr},

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Command;
 use clap_complete::Shell;
 
-use super::show::{plain, print_line};
+use super::render::{plain, print_line};
 
 #[derive(clap::Args)]
 pub struct Completions {

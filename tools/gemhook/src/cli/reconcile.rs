@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::{
     filter::duration,
-    place::PlaceArgs,
-    show::{plain, print_json, print_line},
+    render::{plain, print_json, print_line},
+    target::TargetArgs,
 };
 use gemhook::{
     clock::{Millis, millis},
@@ -29,24 +29,24 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let place = args.place.open().await?;
-    let gemini = place.gemini()?;
-    let now = place.clock.now();
+    let target = args.target.open().await?;
+    let gemini = target.gemini()?;
+    let now = target.clock.now();
     let plan = Plan {
         batches: Some(Batches { from: now - millis(args.since), to: Millis::MAX, ..Batches::default() }),
-        webhook_url: place.get("WEBHOOK_URL").map(str::to_owned),
-        bound: place.get("BINDING_KEY").or_else(|| place.get("BINDING_KEY_SECRET_ID")).is_some(),
+        webhook_url: target.get("WEBHOOK_URL").map(str::to_owned),
+        bound: target.get("BINDING_KEY").or_else(|| target.get("BINDING_KEY_SECRET_ID")).is_some(),
         reenable: args.reenable,
         all_watched: true,
         dry_run: args.dry_run,
         end: Millis::MAX,
     };
-    let ledger = place.ledger()?;
-    let reconciler = Reconciler { gemini: &gemini, ledger: &ledger, clock: &place.clock, plan };
+    let ledger = target.ledger()?;
+    let reconciler = Reconciler { gemini: &gemini, ledger: &ledger, clock: &target.clock, plan };
     let found = reconciler.run().await;
     if args.json {
         print_json(&found)?;
@@ -62,14 +62,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         if found.entered.is_empty() {
             print_line("nothing is missing here")?;
         }
-        for uri in &found.switched_off {
-            let on = if found.switched_on.contains(uri) { ", and is on again" } else { "" };
+        for uri in &found.disabled_webhooks {
+            let on = if found.reenabled_webhooks.contains(uri) { ", and is on again" } else { "" };
             print_line(&format!("switched off by Gemini: the webhook to {}{on}", plain(uri)))?;
         }
-        for trouble in &found.troubles {
-            print_line(&format!("not done: {}", plain(trouble)))?;
+        for error in &found.errors {
+            print_line(&format!("not done: {}", plain(error)))?;
         }
     }
-    let off = found.switched_off.len() > found.switched_on.len();
-    Ok(if off || !found.troubles.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let off = found.disabled_webhooks.len() > found.reenabled_webhooks.len();
+    Ok(if off || !found.errors.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

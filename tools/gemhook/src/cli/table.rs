@@ -7,7 +7,7 @@ use console::{Alignment, Term, measure_text_width, pad_str, truncate_str};
 
 use serde_json::Value;
 
-use super::show::{plain, print_json, print_line};
+use super::render::{plain, print_json, print_line};
 use gemhook::config::environment;
 
 /// Between two columns.

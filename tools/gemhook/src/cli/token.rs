@@ -6,8 +6,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
 
 use super::{
-    place::PlaceArgs,
-    show::{print_json, print_line},
+    render::{print_json, print_line},
+    target::TargetArgs,
 };
 use gemhook::{
     aws,
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long)]
     bare: bool,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 fn object(text: &str) -> Result<Map<String, Value>, String> {
@@ -37,11 +37,11 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let Args { mut metadata, key_file, bare, place } = args;
+    let Args { mut metadata, key_file, bare, target } = args;
     if metadata.contains_key(TOKEN) {
         bail!("the metadata has a {TOKEN} already");
     }
-    let token = key(key_file, &place).await?.mint();
+    let token = key(key_file, &target).await?.mint();
     if bare {
         print_line(&token)?;
     } else {
@@ -51,15 +51,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn key(file: Option<PathBuf>, place: &PlaceArgs) -> Result<Arc<BindingKey>> {
+async fn key(file: Option<PathBuf>, target: &TargetArgs) -> Result<Arc<BindingKey>> {
     if let Some(path) = file {
         let text = std::fs::read_to_string(&path).map(Secret::new);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         return parse(&path.display().to_string(), text.expose());
     }
     let set = |name| environment(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-    if place.is_named() {
-        return placed(place).await;
+    if target.is_named() {
+        return placed(target).await;
     }
     match (set("BINDING_KEY"), set("BINDING_KEY_SECRET_ID")) {
         (Some(key), _) => parse("BINDING_KEY", &key),
@@ -67,20 +67,20 @@ async fn key(file: Option<PathBuf>, place: &PlaceArgs) -> Result<Arc<BindingKey>
             let sdk = aws::config(aws::archiver_timeouts()).await;
             stored(SecretSource::Stored(id), aws_sdk_secretsmanager::Client::new(&sdk)).await
         }
-        (None, None) => placed(place).await,
+        (None, None) => placed(target).await,
     }
 }
 
-async fn placed(place: &PlaceArgs) -> Result<Arc<BindingKey>> {
-    let place = place.open().await.context("no binding key: set BINDING_KEY or give --key-file")?;
-    let source = place.source("BINDING_KEY", "BINDING_KEY_SECRET_ID").map_err(|_| {
+async fn placed(target: &TargetArgs) -> Result<Arc<BindingKey>> {
+    let target = target.open().await.context("no binding key: set BINDING_KEY or give --key-file")?;
+    let source = target.source("BINDING_KEY", "BINDING_KEY_SECRET_ID").map_err(|_| {
         anyhow!(
             "{} requires no binding tokens: {}",
-            place.name,
-            if place.local { "start it with --binding-key" } else { "give it a BindingKeySecretArn" }
+            target.name,
+            if target.local { "start it with --binding-key" } else { "give it a BindingKeySecretArn" }
         )
     })?;
-    stored(source, place.secrets).await
+    stored(source, target.secrets).await
 }
 
 async fn stored(source: SecretSource, secrets: aws_sdk_secretsmanager::Client) -> Result<Arc<BindingKey>> {

@@ -23,8 +23,8 @@ use tokio::sync::broadcast;
 
 const TARGET: &str = "AWSEvents.PutEvents";
 /// Of one entry: what EventBridge takes.
-const LONGEST_ENTRY: usize = 256 * 1024;
-const MOST_ENTRIES: usize = 10;
+const MAX_ENTRY_BYTES: usize = 256 * 1024;
+const MAX_ENTRIES: usize = 10;
 
 /// An event that the bus has taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl Bus {
     }
 
     pub fn router(self: &Arc<Self>) -> Router {
-        let limit = DefaultBodyLimit::max(MOST_ENTRIES * LONGEST_ENTRY);
+        let limit = DefaultBodyLimit::max(MAX_ENTRIES * MAX_ENTRY_BYTES);
         Router::new().route("/", post(receive)).layer(limit).with_state(Arc::clone(self))
     }
 
@@ -116,8 +116,8 @@ impl Bus {
         else {
             return Err(("InvalidArgument", "Source, DetailType and Detail are required".to_owned()));
         };
-        if source.len() + detail_type.len() + detail.len() > LONGEST_ENTRY {
-            return Err(("InvalidArgument", format!("an entry may have {LONGEST_ENTRY} bytes")));
+        if source.len() + detail_type.len() + detail.len() > MAX_ENTRY_BYTES {
+            return Err(("InvalidArgument", format!("an entry may have {MAX_ENTRY_BYTES} bytes")));
         }
         let detail: Value = serde_json::from_str(&detail)
             .ok()
@@ -148,7 +148,7 @@ async fn receive(State(bus): State<Arc<Bus>>, headers: HeaderMap, body: Bytes) -
         return fault(StatusCode::SERVICE_UNAVAILABLE, "InternalException", "the bus was told to be down");
     }
     let entries = match serde_json::from_slice::<PutEvents>(&body) {
-        Ok(PutEvents { entries }) if (1..=MOST_ENTRIES).contains(&entries.len()) => entries,
+        Ok(PutEvents { entries }) if (1..=MAX_ENTRIES).contains(&entries.len()) => entries,
         Ok(_) => return fault(StatusCode::BAD_REQUEST, "ValidationException", "1 to 10 entries"),
         Err(error) => {
             return fault(StatusCode::BAD_REQUEST, "SerializationException", &error.to_string());

@@ -21,10 +21,10 @@ use tokio::{
 use super::{
     bus::{Announced, Bus},
     changes::Change,
-    front,
+    function_url,
     ports::{Ports, url},
-    pump::Pump,
     stores::{self, Stores},
+    stream_pump::StreamPump,
 };
 use gemhook::{
     archiver::{Archiver, Clients},
@@ -36,7 +36,7 @@ use gemhook::{
     secrets::Secret,
     sweeper::sweep,
     webhook::{SigningSecrets, binding::BindingKey},
-    worker::Pace,
+    worker::RetryPolicy,
 };
 
 /// How long an invocation of the archiver may take here, as in the template.
@@ -52,7 +52,7 @@ pub struct Options {
     pub data: PathBuf,
     pub ports: Ports,
     pub simulator: Settings,
-    pub pace: Pace,
+    pub retry_policy: RetryPolicy,
     /// Requires binding tokens of events under Google's keys.
     pub binding_key: Option<BindingKeyOption>,
     pub record_first: u32,
@@ -72,7 +72,7 @@ impl Options {
             data: data.into(),
             ports,
             simulator: Settings::default(),
-            pace: quick(),
+            retry_policy: quick(),
             binding_key: None,
             record_first: 0,
         }
@@ -80,9 +80,9 @@ impl Options {
 }
 
 /// Troubles are waited out for seconds here, not for minutes.
-pub fn quick() -> Pace {
+pub fn quick() -> RetryPolicy {
     const FOREIGN_LOOKS: [Duration; 1] = [Duration::from_secs(3)];
-    Pace {
+    RetryPolicy {
         first: Duration::from_secs(1),
         longest: Duration::from_secs(30),
         asleep: Duration::from_secs(2),
@@ -90,7 +90,7 @@ pub fn quick() -> Pace {
         missing: Duration::from_secs(3),
         foreign_looks: &FOREIGN_LOOKS,
         key: Duration::from_secs(5),
-        ..Pace::default()
+        ..RetryPolicy::default()
     }
 }
 
@@ -189,7 +189,7 @@ impl Machine {
             gemini_api_key: API_KEY.to_owned(),
         };
         let receiver = Arc::new(receiver(&addresses, &stores)?);
-        let archiver = Arc::new(archiver(&addresses, &stores, options.pace)?);
+        let archiver = Arc::new(archiver(&addresses, &stores, options.retry_policy)?);
         let simulator = Simulator::open(
             &options.data.join("gemini"),
             &gemini_url,
@@ -200,7 +200,8 @@ impl Machine {
         .await?;
 
         // What is written from here on comes by the stream; what was there before is the first sweep's.
-        let pump = Pump::open(stores.streams(aws::archiver_timeouts()), &stores.deliveries_table).await?;
+        let pump =
+            StreamPump::open(stores.streams(aws::archiver_timeouts()), &stores.deliveries_table).await?;
         void_leases(&archiver.worker().ledger).await?;
 
         let (changes, _) = broadcast::channel(4096);
@@ -210,7 +211,7 @@ impl Machine {
         workers.spawn(reconciles(Arc::clone(&archiver)));
 
         let mut servers = JoinSet::new();
-        servers.spawn(serve(webhook, front::router(Arc::clone(&receiver)), stop.clone()));
+        servers.spawn(serve(webhook, function_url::router(Arc::clone(&receiver)), stop.clone()));
         servers.spawn(serve(gemini_port, simulator.router(), stop.clone()));
         servers.spawn(serve(events, bus.router(), stop.clone()));
         servers.spawn(Arc::clone(&simulator).run(stopped(stop)));
@@ -287,7 +288,7 @@ fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {
         .map_err(|error| anyhow!(error))
 }
 
-fn archiver(addresses: &Addresses, stores: &Stores, pace: Pace) -> Result<Archiver> {
+fn archiver(addresses: &Addresses, stores: &Stores, retry_policy: RetryPolicy) -> Result<Archiver> {
     let settings = ArchiverSettings::read(&|name| addresses.setting(name))?;
     let clients = Clients {
         dynamodb: stores.dynamodb(aws::archiver_timeouts()),
@@ -295,7 +296,7 @@ fn archiver(addresses: &Addresses, stores: &Stores, pace: Pace) -> Result<Archiv
         s3: stores.s3(aws::archiver_timeouts()),
         secrets: no_secrets_manager(),
     };
-    Archiver::new(settings, clients, Arc::new(SystemClock), pace).map_err(|error| anyhow!(error))
+    Archiver::new(settings, clients, Arc::new(SystemClock), retry_policy).map_err(|error| anyhow!(error))
 }
 
 /// All secrets are given here, so this client is never called.

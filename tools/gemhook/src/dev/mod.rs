@@ -3,11 +3,11 @@
 
 mod bus;
 mod changes;
-mod front;
+mod function_url;
 mod machine;
 mod ports;
-mod pump;
 pub mod stores;
+mod stream_pump;
 
 pub use bus::{Announced, Bus, BusFault};
 pub use changes::Change;

@@ -28,8 +28,8 @@ impl Ports {
     }
 }
 
-async fn bind(first: u16, place: u16) -> Result<TcpListener> {
-    let port = if first == 0 { 0 } else { first.saturating_add(place) };
+async fn bind(first: u16, target: u16) -> Result<TcpListener> {
+    let port = if first == 0 { 0 } else { first.saturating_add(target) };
     TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
         format!("cannot listen on port {port}; choose another set with --port, or --port 0 for free ones")
     })

@@ -14,9 +14,9 @@ use crate::{
 const KEY: &str = "correct horse battery";
 
 fn token(arguments: &[&str], key: Option<&str>) -> Output {
-    let place = folder();
+    let target = folder();
     let mut command = Command::new(GEMHOOK);
-    command.arg("token").args(arguments).current_dir(place.path());
+    command.arg("token").args(arguments).current_dir(target.path());
     for name in ["BINDING_KEY", "BINDING_KEY_SECRET_ID", "DELIVERIES_TABLE"] {
         command.env_remove(name);
     }

@@ -27,9 +27,9 @@ const AT: u64 = 1_780_000_000;
 const BODY: &str =
     r#"{"type":"batch.succeeded","data":{"id":"batches/b1","n":[1,2.50,{}],"note":"\u00e9 é/"}}"#;
 
-fn verify(place: &Path, arguments: &[&str]) -> Output {
+fn verify(target: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(GEMHOOK);
-    command.arg("verify").args(arguments).current_dir(place);
+    command.arg("verify").args(arguments).current_dir(target);
     for name in ["WEBHOOK_SECRET", "BINDING_KEY", "DELIVERIES_TABLE"] {
         command.env_remove(name);
     }
@@ -284,11 +284,11 @@ fn a_capture_may_come_in_any_form() {
         ("lambda", event(BODY, false)),
         ("encoded", event(&BASE64_STANDARD.encode(BODY), true)),
     ] {
-        let place = folder();
+        let target = folder();
         let mut child = Command::new(GEMHOOK)
             .args(["verify", "-", "--json", "--secret", SECRET])
             .args(["--at", &at].iter().filter(|_| !["lambda", "encoded"].contains(&name)))
-            .current_dir(place.path())
+            .current_dir(target.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -304,41 +304,41 @@ fn a_capture_may_come_in_any_form() {
 
 #[test]
 fn what_is_no_capture_is_said_to_be_none() {
-    let place = folder();
+    let target = folder();
     for (text, why) in
         [("hello", "it is no request"), ("{}", "neither the event"), (r#"{"webhook_id": "a"}"#, "no body")]
     {
-        std::fs::write(place.path().join("file"), text).unwrap();
-        let output = verify(place.path(), &["file", "--secret", SECRET]);
+        std::fs::write(target.path().join("file"), text).unwrap();
+        let output = verify(target.path(), &["file", "--secret", SECRET]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && said.contains(why), "{said}");
     }
-    std::fs::write(place.path().join("file"), "a: b\n\n").unwrap();
-    let said = verify(place.path(), &["file"]).stderr;
+    std::fs::write(target.path().join("file"), "a: b\n\n").unwrap();
+    let said = verify(target.path(), &["file"]).stderr;
     assert!(String::from_utf8_lossy(&said).contains("nothing to verify with"), "{said:?}");
     for (arguments, code) in [(&["--headers", "-"][..], 2), (&["--headers", "-", "--body", "-"], 1), (&[], 2)]
     {
-        assert_eq!(verify(place.path(), arguments).status.code(), Some(code), "{arguments:?}");
+        assert_eq!(verify(target.path(), arguments).status.code(), Some(code), "{arguments:?}");
     }
 }
 
 /// What `gemhook trigger --print http` writes, in a file.
 async fn printed(test: &TestMachine, arguments: &[&str]) -> TempDir {
-    let place = folder();
+    let target = folder();
     let local = test.tell(&test.machine.addresses);
     let mut command = Command::new(GEMHOOK);
     command.args(["trigger", "batch.succeeded", "--print", "http"]).args(arguments).arg(local);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    std::fs::write(place.path().join("request"), output.stdout).unwrap();
-    place
+    std::fs::write(target.path().join("request"), output.stdout).unwrap();
+    target
 }
 
-async fn judged(test: &TestMachine, place: &TempDir, arguments: &[&str]) -> Value {
+async fn judged(test: &TestMachine, target: &TempDir, arguments: &[&str]) -> Value {
     let local = test.tell(&test.machine.addresses);
     let arguments: Vec<String> =
         ["--json", &local].iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
-    let place = place.path().to_owned();
-    let run = move || verify(&place, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let target = target.path().to_owned();
+    let run = move || verify(&target, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
     report(&tokio::task::spawn_blocking(run).await.unwrap())
 }
 
@@ -364,10 +364,10 @@ async fn googles_forms_are_explained_with_the_keys_of_the_place() {
     for (form, reason, why) in
         [("jwt", "unknown_key", "is not in the set"), ("v1a", "no_matching_signature", "made by none of")]
     {
-        let place = printed(&test, &["--form", form]).await;
-        std::fs::write(place.path().join("jwks"), old.to_string()).unwrap();
+        let target = printed(&test, &["--form", form]).await;
+        std::fs::write(target.path().join("jwks"), old.to_string()).unwrap();
         let report =
-            judged(&test, &place, &["request", "--jwks", "jwks", "--audience", &at.webhook_url]).await;
+            judged(&test, &target, &["request", "--jwks", "jwks", "--audience", &at.webhook_url]).await;
         assert_eq!(report["reason"], reason, "{report}");
         assert!(failed(&report)[0].0.contains(why), "{report}");
     }
@@ -390,8 +390,8 @@ async fn of_a_row_is_told_what_can_be_checked_and_what_not() {
         test.delivery(id, BODY).send().await.unwrap().error_for_status().unwrap();
         test.ended(id).await;
     }
-    let place = folder();
-    let report = judged(&test, &place, &["--delivery", "msg_second"]).await;
+    let target = folder();
+    let report = judged(&test, &target, &["--delivery", "msg_second"]).await;
     let step = |report: &Value, name: &str| {
         report["steps"].as_array().unwrap().iter().find(|step| step["step"] == name).cloned().unwrap()
     };
@@ -401,8 +401,8 @@ async fn of_a_row_is_told_what_can_be_checked_and_what_not() {
         assert_eq!(step(&report, name)["state"], "ok", "{name}: {report}");
     }
     let record = test.objects().await["first-deliveries/1.json"].clone();
-    std::fs::write(place.path().join("record"), record).unwrap();
-    let report = judged(&test, &place, &["record"]).await;
+    std::fs::write(target.path().join("record"), record).unwrap();
+    let report = judged(&test, &target, &["record"]).await;
     assert!(
         step(&report, "headers")["found"].as_str().unwrap().contains("webhook-signature: v1,[44]"),
         "{report}"

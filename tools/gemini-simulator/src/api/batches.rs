@@ -16,16 +16,16 @@ use super::{Problem, Shared, changed, check_uris, operation::Operation, paramete
 use crate::{
     Simulator,
     batch::{Batch, Call, Input},
+    batch_runner,
     clock::{Clock, Millis},
+    directives::{Directives, Ending},
     job::{Job, WebhookConfig},
     random_id,
     store::blocking,
-    wish::{Ending, Wish},
-    work,
 };
 
 const DEFAULT_PAGE: usize = 50;
-const LARGEST_PAGE: usize = 1000;
+const MAX_PAGE_SIZE: usize = 1000;
 
 #[derive(Deserialize)]
 pub(super) struct NewBatch {
@@ -76,8 +76,8 @@ async fn start(
     model: String,
     request: BatchRequest,
 ) -> Result<Job<Batch>, Problem> {
-    let wished = request.display_name.as_deref().unwrap_or_default();
-    let wish = Wish::read_for(wished, &[Ending::Expired, Ending::Cancelled])?;
+    let requested = request.display_name.as_deref().unwrap_or_default();
+    let directives = Directives::read_for(requested, &[Ending::Expired, Ending::Cancelled])?;
     let (input, count, requests) = match (request.input_config.file_name, request.input_config.requests) {
         (Some(name), None) => {
             let id = name.strip_prefix("files/").filter(|id| !id.is_empty());
@@ -87,7 +87,7 @@ async fn start(
                 Some(_) => {
                     let data = simulator.files.data(&id);
                     // A file that is deleted just now is found missing again when the batch runs.
-                    blocking(move || Ok(work::count(&data).ok())).await?
+                    blocking(move || Ok(batch_runner::count(&data).ok())).await?
                 }
                 None => None,
             };
@@ -99,7 +99,7 @@ async fn start(
         }
         _ => return Err(Problem::invalid("inputConfig must hold either fileName or requests.")),
     };
-    let asked = Batch { call, model, display_name: request.display_name, input, requests: count, wish };
+    let asked = Batch { call, model, display_name: request.display_name, input, requests: count, directives };
     let job = Job::new(random_id(36), asked, request.webhook_config, simulator.clock.now());
     simulator.batches.create(job.clone(), requests).await?;
     Ok(job)
@@ -136,7 +136,7 @@ pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Response,
         Some(token) => Some(read_token(token).ok_or_else(|| Problem::invalid("pageToken is not valid."))?),
         None => None,
     };
-    let (batches, more) = simulator.batches.jobs.list(after, size.min(LARGEST_PAGE)).await;
+    let (batches, more) = simulator.batches.jobs.list(after, size.min(MAX_PAGE_SIZE)).await;
     let mut answer = Map::new();
     let now = simulator.clock.now();
     if !batches.is_empty() {

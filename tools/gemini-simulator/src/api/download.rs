@@ -18,9 +18,9 @@ use tokio::{
 use super::{Problem, Shared, files::find, parameters};
 use crate::{
     Simulator,
-    faults::Mishap,
+    faults::FaultKind,
     files::{Content, FileRecord},
-    made,
+    synthetic,
 };
 
 /// Where a download is redirected to: a link as good as signed, so whoever brings a key along has told it to a host
@@ -69,8 +69,8 @@ async fn answer(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let elsewhere = simulator.faults.strike(uri.path(), |mishap| match mishap {
-        Mishap::Redirected { to } => Some(to.clone().unwrap_or_else(|| other_name(&simulator.base_url))),
+    let elsewhere = simulator.faults.strike(uri.path(), |kind| match kind {
+        FaultKind::Redirected { to } => Some(to.clone().unwrap_or_else(|| other_name(&simulator.base_url))),
         _ => None,
     });
     match elsewhere {
@@ -113,24 +113,24 @@ async fn send(
         return Err(Problem::invalid("Only generated files can be downloaded."));
     }
     let etag = format!("\"{}\"", file.id);
-    let strike = |kind: fn(&Mishap) -> Option<i128>| simulator.faults.strike(uri.path(), kind);
-    if strike(|mishap| (*mishap == Mishap::Empty {}).then_some(0)).is_some() {
+    let strike = |kind: fn(&FaultKind) -> Option<i128>| simulator.faults.strike(uri.path(), kind);
+    if strike(|kind| (*kind == FaultKind::Empty {}).then_some(0)).is_some() {
         file.size_bytes = 0;
     }
-    let no_ranges = strike(|mishap| (*mishap == Mishap::NoRanges {}).then_some(0)).is_some();
+    let no_ranges = strike(|kind| (*kind == FaultKind::NoRanges {}).then_some(0)).is_some();
     let part = match no_ranges {
         true => None,
         false => range(headers, &etag, file.size_bytes)?,
     };
     let sent = part.clone().unwrap_or(0..file.size_bytes);
     let length = sent.end.saturating_sub(sent.start);
-    let by = strike(|mishap| match mishap {
-        Mishap::WrongLength { by } => Some(i128::from(*by)),
+    let by = strike(|kind| match kind {
+        FaultKind::WrongLength { by } => Some(i128::from(*by)),
         _ => None,
     });
     let stated = i128::from(length).saturating_add(by.unwrap_or(0)).max(0);
-    let after = strike(|mishap| match mishap {
-        Mishap::Cut { after } => Some(i128::from(*after)),
+    let after = strike(|kind| match kind {
+        FaultKind::Cut { after } => Some(i128::from(*after)),
         _ => None,
     });
     let after = after.and_then(|after| u64::try_from(after).ok()).filter(|after| *after < length);
@@ -183,7 +183,7 @@ fn range(headers: &HeaderMap, etag: &str, size: u64) -> Result<Option<Range<u64>
 
 async fn pieces(simulator: &Simulator, file: &FileRecord, range: Range<u64>) -> anyhow::Result<Pieces> {
     if file.content == Content::MadeUp {
-        return Ok(Box::pin(made::stream(made::Form::Bytes, &file.id, range)));
+        return Ok(Box::pin(synthetic::stream(synthetic::Form::Bytes, &file.id, range)));
     }
     let mut data = File::open(simulator.files.data(&file.id)).await?;
     data.seek(SeekFrom::Start(range.start)).await?;

@@ -10,7 +10,7 @@ use axum::{
 };
 
 use super::{Problem, Shared, parameters, read_json};
-use crate::faults::{Fault, Mishap, Rejection};
+use crate::faults::{Fault, FaultKind, Rejection};
 
 /// What a single thing of is read by `GET`.
 const COLLECTIONS: [&str; 4] = ["batches", "interactions", "operations", "files"];
@@ -30,20 +30,20 @@ pub(super) async fn replace(
 
 pub(super) async fn strike(State(simulator): Shared, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let slow = simulator.faults.strike(path, |mishap| match mishap {
-        Mishap::Slow { wait } => Some(wait.0),
+    let slow = simulator.faults.strike(path, |kind| match kind {
+        FaultKind::Slow { wait } => Some(wait.0),
         _ => None,
     });
     if let Some(wait) = slow {
         tokio::time::sleep(wait).await;
     }
     let read = Some(path).filter(|_| request.method() == Method::GET).and_then(what_is_read);
-    let refused = simulator.faults.strike(path, |mishap| match (mishap, &read) {
-        (Mishap::Throttled { wait, quota }, _) => Some(Problem::throttled(*wait, *quota)),
-        (Mishap::Unavailable {}, _) => Some(Problem::unavailable()),
-        (Mishap::NotFound {}, Some(_)) => Some(Problem::entity_not_found()),
-        (Mishap::Rejected { status, message }, Some(_)) => Some(rejected(*status, message.as_deref())),
-        (Mishap::OtherKey { key }, Some(file)) if !has_key(&request, key) => Some(match file {
+    let refused = simulator.faults.strike(path, |kind| match (kind, &read) {
+        (FaultKind::Throttled { wait, quota }, _) => Some(Problem::throttled(*wait, *quota)),
+        (FaultKind::Unavailable {}, _) => Some(Problem::unavailable()),
+        (FaultKind::NotFound {}, Some(_)) => Some(Problem::entity_not_found()),
+        (FaultKind::Rejected { status, message }, Some(_)) => Some(rejected(*status, message.as_deref())),
+        (FaultKind::OtherKey { key }, Some(file)) if !has_key(&request, key) => Some(match file {
             Some(file) => Problem::no_permission_for(file),
             None => Problem::entity_not_found(),
         }),

@@ -13,7 +13,7 @@ use super::{Problem, Shared, changed, download, see_through};
 use crate::{
     Simulator,
     clock::Millis,
-    faults::{Gone, Mishap},
+    faults::{FaultKind, Gone},
     files::{Content, FileRecord},
     rfc3339,
 };
@@ -40,8 +40,8 @@ pub(super) async fn read(
 pub(super) async fn find(simulator: &Simulator, id: &str, uri: &Uri) -> Result<FileRecord, Problem> {
     tokio::time::sleep(simulator.answer_delay).await;
     let file = simulator.files.get(id).ok_or_else(|| missing(id))?;
-    let gone = |mishap: &Mishap| match mishap {
-        Mishap::Expired { status } => Some(*status),
+    let gone = |kind: &FaultKind| match kind {
+        FaultKind::Expired { status } => Some(*status),
         _ => None,
     };
     if file.content == Content::Uploaded {

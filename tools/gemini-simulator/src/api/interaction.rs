@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Simulator, echo,
+    Simulator, fake_model,
     interaction::{Answerer, Interaction, Outcome, Part},
     job::{Failure, Job, WebhookConfig},
-    made::{self, Form},
     rfc3339,
+    synthetic::{self, Form},
 };
 
 /// Stands for what a thought was signed with.
@@ -87,7 +87,7 @@ pub(super) fn show(
         shown.retain(|name, _| !["steps", "outputs", "usage"].contains(&name.as_str()));
         gaps = Gaps::default();
     }
-    gaps.fill(&echo::with_lone_surrogates(serde_json::to_string(&shown)?))
+    gaps.fill(&fake_model::with_lone_surrogates(serde_json::to_string(&shown)?))
 }
 
 fn fields(
@@ -183,7 +183,7 @@ impl Gaps {
         for (form, name, size) in self.left {
             let Some((before, after)) = rest.split_once(&self.mark.to_string()) else { break };
             pieces.push(stream::iter([Ok(Bytes::from(before.to_owned()))]).boxed());
-            pieces.push(made::stream(form, &name, 0..size).boxed());
+            pieces.push(synthetic::stream(form, &name, 0..size).boxed());
             rest = after;
         }
         let written: usize = text.len().saturating_sub(pieces.len() / 2 * self.mark.to_string().len());

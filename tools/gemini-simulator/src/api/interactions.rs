@@ -16,10 +16,10 @@ use super::{Problem, Shared, changed, check_uris, interaction, parameters, read_
 use crate::{
     Simulator,
     clock::Clock,
+    directives::{Directives, Ending},
     interaction::{Answerer, Function, Interaction, Media, Outcome},
     job::{Job, WebhookConfig},
     random_id,
-    wish::{Ending, Wish},
 };
 
 const ENDINGS: [Ending; 4] = [Ending::Cancelled, Ending::Incomplete, Ending::BudgetExceeded, Ending::Idle];
@@ -95,10 +95,10 @@ async fn read_request(simulator: &Arc<Simulator>, request: NewInteraction) -> Re
     if steps.is_empty() {
         return Err(Problem::invalid("input is required."));
     }
-    let wish = Wish::read_for(&said, &ENDINGS)?;
-    let wished =
-        || wish.requires_action.then(|| Function { name: "simulated".into(), parameters: Vec::new() });
-    let function = request.tools.iter().find_map(function).or_else(wished);
+    let directives = Directives::read_for(&said, &ENDINGS)?;
+    let requested =
+        || directives.requires_action.then(|| Function { name: "simulated".into(), parameters: Vec::new() });
+    let function = request.tools.iter().find_map(function).or_else(requested);
     Ok(Interaction {
         answerer,
         function: function.filter(|_| results.is_empty()),
@@ -107,7 +107,7 @@ async fn read_request(simulator: &Arc<Simulator>, request: NewInteraction) -> Re
         background: request.background,
         said,
         steps,
-        wish,
+        directives,
     })
 }
 

@@ -32,7 +32,7 @@ use self::problem::Problem;
 use super::{Simulator, batch::Call, job::WebhookConfig};
 
 /// What the real API takes in one request; a file may be larger, its upload has no limit.
-const LONGEST_BODY: usize = 20 << 20;
+const MAX_BODY_BYTES: usize = 20 << 20;
 
 type Shared = State<Arc<Simulator>>;
 
@@ -66,7 +66,7 @@ pub(super) fn router(simulator: Arc<Simulator>) -> Router {
         .route("/.well-known/jwks.json", get(keys::list))
         .route("/simulator/keys/rotate", post(keys::rotate))
         .method_not_allowed_fallback(unknown)
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(simulator)
 }
 
@@ -124,7 +124,7 @@ fn parameters(uri: &Uri) -> HashMap<String, String> {
 
 fn read_json<T: serde::de::DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
     let body = body.map_err(|error| {
-        Problem::invalid(format!("The body cannot be read ({error}); it may hold {LONGEST_BODY} bytes."))
+        Problem::invalid(format!("The body cannot be read ({error}); it may hold {MAX_BODY_BYTES} bytes."))
     })?;
     serde_json::from_slice(&body)
         .map_err(|error| Problem::invalid(format!("Invalid JSON payload received. {error}")))

@@ -16,7 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::{Problem, Shared, files::show, parameters, read_json, see_through};
 use crate::{
     Simulator, random_id,
-    uploads::{OpenUpload, Trouble, Upload},
+    uploads::{OpenUpload, ProcessingError, Upload},
 };
 
 /// SDKs do not agree on how these names are spelt.
@@ -160,11 +160,11 @@ fn commands(headers: &HeaderMap) -> Vec<&str> {
     commands.split(',').map(str::trim).collect()
 }
 
-impl From<Trouble> for Problem {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Sender(message) => Self::invalid(message),
-            Trouble::Ours(error) => error.into(),
+impl From<ProcessingError> for Problem {
+    fn from(error: ProcessingError) -> Self {
+        match error {
+            ProcessingError::Sender(message) => Self::invalid(message),
+            ProcessingError::Ours(error) => error.into(),
         }
     }
 }

@@ -16,14 +16,14 @@ use super::{Problem, Shared, check_uris, read_json, see_through};
 use crate::{
     Simulator,
     clock::Clock,
+    directives::Directives,
     job::{Job, WebhookConfig},
     random_id,
     video::{Outcome, Video},
-    wish::Wish,
 };
 
 const RESPONSE: &str = "type.googleapis.com/google.ai.generativelanguage.v1beta.PredictLongRunningResponse";
-const MOST_SAMPLES: u32 = 100;
+const MAX_SAMPLES: u32 = 100;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,13 +58,13 @@ pub(super) async fn create(
     let [instance] = request.instances.as_slice() else {
         return Err(Problem::invalid("instances must hold one instance."));
     };
-    let wish = Wish::read_for(&instance.prompt, &[])?;
-    let samples = wish.samples.or(request.parameters.sample_count).unwrap_or(1);
-    let fewest = if wish.samples.is_some() { 0 } else { 1 };
-    if !(fewest..=MOST_SAMPLES).contains(&samples) {
-        return Err(Problem::invalid(format!("sampleCount must be between 1 and {MOST_SAMPLES}.")));
+    let directives = Directives::read_for(&instance.prompt, &[])?;
+    let samples = directives.samples.or(request.parameters.sample_count).unwrap_or(1);
+    let fewest = if directives.samples.is_some() { 0 } else { 1 };
+    if !(fewest..=MAX_SAMPLES).contains(&samples) {
+        return Err(Problem::invalid(format!("sampleCount must be between 1 and {MAX_SAMPLES}.")));
     }
-    let asked = Video { model, samples, wish };
+    let asked = Video { model, samples, directives };
     see_through(async move {
         let job = Job::new(random_id(12), asked, request.webhook_config, simulator.clock.now());
         let name = job.name();

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Problem, Shared, parameters, read_json, see_through};
 use crate::{
-    catalogue::{UNCONTESTED, can_be_subscribed},
+    catalogue::{SUBSCRIBABLE_EVENTS, can_be_subscribed},
     clock::{Clock, Millis},
     rfc3339,
     signing::Secret,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 const DEFAULT_PAGE: usize = 50;
-const LARGEST_PAGE: usize = 1000;
+const MAX_PAGE_SIZE: usize = 1000;
 
 /// The fields that a client may write.
 const FIELDS: [&str; 4] = ["name", "uri", "subscribed_events", "state"];
@@ -116,8 +116,8 @@ pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Json<Valu
     found.retain(|webhook| {
         after.as_ref().is_none_or(|(created, id)| (webhook.created, &webhook.id) > (*created, id))
     });
-    let more = found.len() > size.min(LARGEST_PAGE);
-    found.truncate(size.min(LARGEST_PAGE));
+    let more = found.len() > size.min(MAX_PAGE_SIZE);
+    found.truncate(size.min(MAX_PAGE_SIZE));
     let mut answer = json!({});
     if !found.is_empty() {
         let shown: Vec<Value> = found
@@ -297,7 +297,7 @@ fn checked_events(events: Option<Vec<String>>) -> Result<Vec<String>, Problem> {
     if let Some(unknown) = events.iter().find(|event| !can_be_subscribed(event)) {
         return Err(Problem::invalid(format!(
             "Invalid value {unknown:?} in 'subscribed_events'. Supported values are: {}.",
-            UNCONTESTED.join(", ")
+            SUBSCRIBABLE_EVENTS.join(", ")
         )));
     }
     events.dedup();
@@ -318,7 +318,7 @@ fn problem(refused: Refused, id: &str) -> Problem {
         Refused::BuiltIn => {
             Problem::precondition(format!("webhooks/{id} is the local machine's own and stays."))
         }
-        Refused::Trouble(error) => error.into(),
+        Refused::ProcessingError(error) => error.into(),
     }
 }
 

@@ -134,13 +134,13 @@ async fn a_batch_ends_as_its_display_name_wishes() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let running = Running::start(folder.path(), &receiver.url, quick()).await;
-    for (wish, event_type, state, code) in [
+    for (directives, event_type, state, code) in [
         (r#"{"state": "expired"}"#, "batch.expired", "BATCH_STATE_EXPIRED", 4),
         (r#"{"state": "cancelled"}"#, "batch.cancelled", "BATCH_STATE_CANCELLED", 1),
         (r#"{"fail": "out of luck"}"#, "batch.failed", "BATCH_STATE_FAILED", 13),
     ] {
         let mut batch = inline("hi");
-        batch["displayName"] = format!("nightly simulate: {wish}").into();
+        batch["displayName"] = format!("nightly simulate: {directives}").into();
         let name = running.create(batch).await;
         let event = receiver.next().await.json();
         assert_eq!((&event["type"], &event["data"]["id"]), (&json!(event_type), &json!(name)));

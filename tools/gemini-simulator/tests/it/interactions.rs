@@ -101,14 +101,15 @@ async fn an_interaction_ends_as_its_input_wishes() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let running = Running::start(folder.path(), &receiver.url, quick()).await;
-    for (wish, status, event_type) in [
+    for (directives, status, event_type) in [
         (r#"{"fail": "boom"}"#, "failed", Some("interaction.failed")),
         (r#"{"state": "cancelled"}"#, "cancelled", Some("interaction.cancelled")),
         (r#"{"requires_action": true}"#, "requires_action", Some("interaction.requires_action")),
         (r#"{"state": "incomplete"}"#, "incomplete", None),
         (r#"{"state": "budget_exceeded"}"#, "budget_exceeded", None),
     ] {
-        let created = interact(&running, json!({"model": "m", "input": format!("simulate: {wish}")})).await;
+        let created =
+            interact(&running, json!({"model": "m", "input": format!("simulate: {directives}")})).await;
         let interaction = finished(&running, &created).await;
         assert_eq!(interaction["status"], status);
         match event_type {

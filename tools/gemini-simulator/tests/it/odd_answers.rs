@@ -241,7 +241,7 @@ async fn a_batch_and_an_interaction_that_have_succeeded_show_no_output_for_a_whi
 async fn half_of_a_surrogate_pair_is_in_the_answer_as_an_escape() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder).await;
-    let wish = r#"hi, simulate: {"lone_surrogate": true}"#;
+    let directives = r#"hi, simulate: {"lone_surrogate": true}"#;
     let texts = |path: String| {
         let running = &running;
         async move {
@@ -252,14 +252,14 @@ async fn half_of_a_surrogate_pair_is_in_the_answer_as_an_escape() {
             text
         }
     };
-    let made = running.request("POST", "/v1/interactions").json(&json!({"model": "m", "input": wish}));
+    let made = running.request("POST", "/v1/interactions").json(&json!({"model": "m", "input": directives}));
     let made = made.send().await.unwrap().text().await.unwrap();
     let id = made.split('"').find(|word| word.starts_with("v1_")).unwrap();
     let interaction = texts(format!("/v1/interactions/{id}")).await;
     assert!(interaction.contains(r#"broken off: \ud83d""#), "{interaction}");
     assert!(serde_json::from_str::<Value>(&interaction).is_err());
 
-    let name = batch_of(&running, &[wish, "whole"], "").await;
+    let name = batch_of(&running, &[directives, "whole"], "").await;
     running.ended(&name).await;
     let output = output_of(&running, &name).await;
     let lines: Vec<&str> = output.lines().collect();
@@ -271,15 +271,15 @@ async fn half_of_a_surrogate_pair_is_in_the_answer_as_an_escape() {
 async fn a_batch_counts_answers_that_are_not_in_its_output() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder).await;
-    let wish = r#"simulate: {"missing": 2}"#;
+    let directives = r#"simulate: {"missing": 2}"#;
     let stats = json!({"requestCount": "3", "successfulRequestCount": "3"});
-    let name = batch_of(&running, &["one", "two", "three"], wish).await;
+    let name = batch_of(&running, &["one", "two", "three"], directives).await;
     assert_eq!(running.ended(&name).await["metadata"]["batchStats"], stats);
     let output = output_of(&running, &name).await;
     assert_eq!(output.lines().count(), 1);
     assert!(output.contains("echo: three"), "{output}");
 
-    let name = running.create(batch_with(&["one", "two", "three"], wish)).await;
+    let name = running.create(batch_with(&["one", "two", "three"], directives)).await;
     let batch = running.ended(&name).await;
     assert_eq!(batch["metadata"]["batchStats"], stats);
     assert_eq!(batch["response"]["inlinedResponses"]["inlinedResponses"].as_array().unwrap().len(), 1);
@@ -289,12 +289,12 @@ async fn a_batch_counts_answers_that_are_not_in_its_output() {
 async fn a_batch_that_does_not_succeed_carries_the_answers_that_it_has() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder).await;
-    for (wish, state) in [
+    for (directives, state) in [
         (r#"simulate: {"state": "cancelled", "partial": 1}"#, "BATCH_STATE_CANCELLED"),
         (r#"simulate: {"state": "expired", "partial": 1}"#, "BATCH_STATE_EXPIRED"),
         (r#"simulate: {"fail": "no luck", "partial": 1}"#, "BATCH_STATE_FAILED"),
     ] {
-        let name = running.create(batch_with(&["one", "two", "three"], wish)).await;
+        let name = running.create(batch_with(&["one", "two", "three"], directives)).await;
         let batch = running.ended(&name).await;
         let metadata = &batch["metadata"];
         assert_eq!((&metadata["state"], batch.get("response")), (&json!(state), None));
@@ -305,7 +305,7 @@ async fn a_batch_that_does_not_succeed_carries_the_answers_that_it_has() {
         let stats = json!({"requestCount": "3", "successfulRequestCount": "1", "pendingRequestCount": "2"});
         assert_eq!(metadata["batchStats"], stats);
 
-        let name = batch_of(&running, &["one", "two"], wish).await;
+        let name = batch_of(&running, &["one", "two"], directives).await;
         let batch = running.ended(&name).await;
         let file = format!("files/batch-{}", name.trim_start_matches("batches/"));
         assert_eq!(batch["metadata"]["output"]["responsesFile"], file);

@@ -53,10 +53,10 @@ async fn a_video_can_be_filtered_in_part_or_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let running = Running::start(folder.path(), &receiver.url, quick()).await;
-    for (wish, left, filtered) in
+    for (directives, left, filtered) in
         [(r#"{"samples": 3, "filtered": 1}"#, 2, 1), (r#"{"samples": 2, "filtered": true}"#, 0, 2)]
     {
-        let name = running.film(&format!("a cat, simulate: {wish}")).await;
+        let name = running.film(&format!("a cat, simulate: {directives}")).await;
         let operation = running.ended(&name).await;
         let response = &operation["response"]["generateVideoResponse"];
         assert_eq!(response["generatedSamples"].as_array().map_or(0, Vec::len), left);

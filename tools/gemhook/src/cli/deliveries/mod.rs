@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::{
     filter::{self, Filter},
-    place::{Place, PlaceArgs},
-    show::{agreed, as_json, at, field, plain, print_json, print_line, print_row, time},
+    render::{agreed, as_json, at, field, plain, print_json, print_line, print_row, time},
     table::{Column, print_list, whole},
+    target::{Target, TargetArgs},
 };
 use gemhook::ledger::{Fence, can_be_redriven, schema::attr};
 
@@ -27,14 +27,14 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// What a command without a limit of its own takes.
-const MANY: usize = 100_000;
+const MAX_LISTED: usize = 100_000;
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 #[derive(Subcommand)]
@@ -91,23 +91,23 @@ A delivery can be redriven when it ended in one of these ways:
 Example: gemhook deliveries redrive --state gone --since 7d";
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let place = args.place.open().await?;
+    let target = args.target.open().await?;
     match args.command {
-        Command::List { filter, limit, json } => list(&place, &filter, limit, json).await,
-        Command::Show { webhook_id, json } => show(&place, &webhook_id, json).await,
-        Command::Watch { filter, json } => watch::run(&place, &filter, json).await,
-        Command::Redrive { webhook_ids, filter, yes } => redrive(&place, webhook_ids, &filter, yes).await,
+        Command::List { filter, limit, json } => list(&target, &filter, limit, json).await,
+        Command::Show { webhook_id, json } => show(&target, &webhook_id, json).await,
+        Command::Watch { filter, json } => watch::run(&target, &filter, json).await,
+        Command::Redrive { webhook_ids, filter, yes } => redrive(&target, webhook_ids, &filter, yes).await,
     }
 }
 
-async fn newest(place: &Place, filter: &Filter, most: usize) -> Result<Vec<Value>> {
-    let ledger = place.ledger()?;
+async fn newest(target: &Target, filter: &Filter, most: usize) -> Result<Vec<Value>> {
+    let ledger = target.ledger()?;
     let page = async |after| ledger.all_deliveries(after).await;
-    Ok(filter::newest(filter, most, place.clock.now(), page).await?)
+    Ok(filter::newest(filter, most, target.clock.now(), page).await?)
 }
 
-async fn list(place: &Place, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
-    let rows = newest(place, filter, limit).await?;
+async fn list(target: &Target, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
+    let rows = newest(target, filter, limit).await?;
     let none =
         "no deliveries: `gemhook trigger batch.succeeded` sends one, `gemhook doctor` checks the way of one";
     print_list(&rows, json, none, &COLUMNS, cells)
@@ -135,8 +135,8 @@ fn end(row: &Value) -> String {
     }
 }
 
-async fn show(place: &Place, webhook_id: &str, json: bool) -> Result<ExitCode> {
-    let row = place.ledger()?.delivery(webhook_id).await?;
+async fn show(target: &Target, webhook_id: &str, json: bool) -> Result<ExitCode> {
+    let row = target.ledger()?.delivery(webhook_id).await?;
     let row = as_json(row.with_context(|| {
         format!("there is no delivery {}: `gemhook deliveries list` shows those there are", plain(webhook_id))
     })?);
@@ -148,11 +148,11 @@ async fn show(place: &Place, webhook_id: &str, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) -> Result<ExitCode> {
+async fn redrive(target: &Target, named: Vec<String>, filter: &Filter, yes: bool) -> Result<ExitCode> {
     let keys = match (named.is_empty(), filter.is_empty()) {
         (false, true) => named,
         (true, false) => {
-            let rows = newest(place, filter, MANY).await?;
+            let rows = newest(target, filter, MAX_LISTED).await?;
             let outcome = |row: &Value| row.get(attr::OUTCOME).and_then(Value::as_str).map(str::to_owned);
             let may =
                 rows.iter().filter(|row| can_be_redriven(field(row, attr::STATE), outcome(row).as_deref()));
@@ -175,7 +175,7 @@ async fn redrive(place: &Place, named: Vec<String>, filter: &Filter, yes: bool) 
     }
     let mut redriven = 0;
     for key in &keys {
-        match place.ledger()?.redrive(key).await? {
+        match target.ledger()?.redrive(key).await? {
             Fence::Held => redriven += 1,
             Fence::Lost => {
                 eprintln!(

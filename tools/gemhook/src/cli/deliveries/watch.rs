@@ -10,8 +10,8 @@ use super::end;
 use crate::{
     cli::{
         filter::Filter,
-        place::Place,
-        show::{plain, print_json, print_line, time},
+        render::{plain, print_json, print_line, time},
+        target::Target,
     },
     dev::Change,
 };
@@ -20,25 +20,25 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Shards come and go: a busy one is split, and each is closed after some hours.
 const SHARDS_EVERY: Duration = Duration::from_secs(20);
 
-pub(super) async fn run(place: &Place, filter: &Filter, json: bool) -> Result<ExitCode> {
-    let name = place.need("DELIVERIES_TABLE")?;
-    let table = place.dynamodb.describe_table().table_name(name).send().await?;
+pub(super) async fn run(target: &Target, filter: &Filter, json: bool) -> Result<ExitCode> {
+    let name = target.need("DELIVERIES_TABLE")?;
+    let table = target.dynamodb.describe_table().table_name(name).send().await?;
     let arn = table.table().and_then(|table| table.latest_stream_arn());
     let arn = arn.context("the Deliveries table has no stream")?;
     let mut shards = Shards::default();
-    shards.refresh(place, arn, ShardIteratorType::Latest).await?;
+    shards.refresh(target, arn, ShardIteratorType::Latest).await?;
     eprintln!("watching {}; Ctrl-C ends it", plain(name));
     let mut refreshed = Instant::now();
     loop {
-        for change in shards.read(place).await? {
+        for change in shards.read(target).await? {
             let row = serde_json::to_value(&change)?;
-            if !filter.lets_through(&row, place.clock.now()) {
+            if !filter.lets_through(&row, target.clock.now()) {
                 continue;
             }
             if json { print_json(&change)? } else { tell(&change, &end(&row))? }
         }
         if shards.lost_one || refreshed.elapsed() > SHARDS_EVERY {
-            shards.refresh(place, arn, ShardIteratorType::TrimHorizon).await?;
+            shards.refresh(target, arn, ShardIteratorType::TrimHorizon).await?;
             refreshed = Instant::now();
         }
         sleep(EVERY).await;
@@ -63,16 +63,16 @@ struct Shards {
 
 impl Shards {
     /// Finds shards that are new. Those of the beginning are read from now on, later ones from their beginning.
-    async fn refresh(&mut self, place: &Place, arn: &str, from: ShardIteratorType) -> Result<()> {
+    async fn refresh(&mut self, target: &Target, arn: &str, from: ShardIteratorType) -> Result<()> {
         self.lost_one = false;
         let mut after = None;
         loop {
             let describe =
-                place.streams.describe_stream().stream_arn(arn).set_exclusive_start_shard_id(after);
+                target.streams.describe_stream().stream_arn(arn).set_exclusive_start_shard_id(after);
             let told = describe.send().await?.stream_description.context("the stream tells nothing")?;
             for shard in told.shards().iter().filter_map(|shard| shard.shard_id()) {
                 if !self.places.contains_key(shard) {
-                    let begin = place.streams.get_shard_iterator().stream_arn(arn).shard_id(shard);
+                    let begin = target.streams.get_shard_iterator().stream_arn(arn).shard_id(shard);
                     let begun = begin.shard_iterator_type(from.clone()).send().await?;
                     self.places.insert(shard.to_owned(), begun.shard_iterator);
                 }
@@ -84,11 +84,11 @@ impl Shards {
         }
     }
 
-    async fn read(&mut self, place: &Place) -> Result<Vec<Change>> {
+    async fn read(&mut self, target: &Target) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
         for at in self.places.values_mut() {
             let Some(iterator) = at.as_ref() else { continue };
-            let read = place.streams.get_records().shard_iterator(iterator).send().await?;
+            let read = target.streams.get_records().shard_iterator(iterator).send().await?;
             changes.extend(read.records().iter().filter_map(Change::read));
             *at = read.next_shard_iterator;
             self.lost_one |= at.is_none();

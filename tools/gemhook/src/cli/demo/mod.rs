@@ -1,7 +1,7 @@
 //! `gemhook demo`: the main job on the local machine, from a batch to its archived result, with the deliveries
 //! that must not count. What came of it is read from the stores and checked, not assumed.
 
-mod found;
+mod observed;
 mod report;
 mod script;
 

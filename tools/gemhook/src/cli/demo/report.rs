@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::{
-    found::Found,
+    observed::Found,
     script::{COPIES, FAULTY, REQUESTS},
 };
 

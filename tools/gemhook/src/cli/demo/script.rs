@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    found::Found,
+    observed::Found,
     report::{Answer, Ids, Played, Report},
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) const FAULTY: u64 = 3;
 pub(super) const COPIES: u32 = 3;
 
 const MODEL: &str = "models/gemini-flash";
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) async fn play(show_progress: bool) -> Result<Report> {
     let bar = progress(show_progress);
@@ -158,7 +158,7 @@ fn copied(sent: &Sent) -> Answer {
 
 async fn next<T: Clone>(news: &mut Receiver<T>, otherwise: &'static str) -> Result<T> {
     loop {
-        match timeout(PATIENCE, news.recv()).await.context(otherwise)? {
+        match timeout(TIMEOUT, news.recv()).await.context(otherwise)? {
             Ok(item) => return Ok(item),
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => bail!(otherwise),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::finding::Finding;
-use crate::cli::{place::Place, stack::NEEDED};
+use crate::cli::{stack::NEEDED, target::Target};
 use gemhook::aws::explain;
 
 const LOCAL: &str = "this machine has no account to ask";
@@ -12,11 +12,11 @@ const REDEPLOY: &str = "deploy the template of this version again: `sam build &&
 /// The limit of a new account. A reservation of a part of it is refused.
 const SMALL_LIMIT: i32 = 10;
 
-pub(super) async fn credentials(place: &Place) -> Result<Finding, Finding> {
-    if place.local {
+pub(super) async fn credentials(target: &Target) -> Result<Finding, Finding> {
+    if target.local {
         return Ok(Finding::skipped(LOCAL));
     }
-    match aws_sdk_sts::Client::new(&place.sdk).get_caller_identity().send().await {
+    match aws_sdk_sts::Client::new(&target.sdk).get_caller_identity().send().await {
         Ok(who) => Ok(Finding::ok(who.arn.unwrap_or_default())),
         Err(error) => Finding::fail(
             explain(&error),
@@ -25,8 +25,8 @@ pub(super) async fn credentials(place: &Place) -> Result<Finding, Finding> {
     }
 }
 
-pub(super) async fn stack(place: &Place) -> Result<Finding, Finding> {
-    let Some(stack) = &place.stack else { return Ok(Finding::skipped("no --stack was named")) };
+pub(super) async fn stack(target: &Target) -> Result<Finding, Finding> {
+    let Some(stack) = &target.stack else { return Ok(Finding::skipped("no --stack was named")) };
     let missing: Vec<&str> = NEEDED.into_iter().filter(|output| stack.get(output).is_none()).collect();
     if !missing.is_empty() {
         return Finding::fail(format!("it has no output {}", missing.join(", ")), REDEPLOY);
@@ -41,9 +41,9 @@ pub(super) async fn stack(place: &Place) -> Result<Finding, Finding> {
 }
 
 /// A public URL needs two statements: one for the URL, one for the function by way of the URL.
-pub(super) async fn permissions(place: &Place) -> Result<Finding, Finding> {
-    let Some(function) = function(place, "RECEIVER_FUNCTION")? else { return Ok(Finding::skipped(LOCAL)) };
-    let told = lambda(place).get_policy().function_name(function).send().await;
+pub(super) async fn permissions(target: &Target) -> Result<Finding, Finding> {
+    let Some(function) = function(target, "RECEIVER_FUNCTION")? else { return Ok(Finding::skipped(LOCAL)) };
+    let told = lambda(target).get_policy().function_name(function).send().await;
     let policy = match told {
         Ok(told) => told.policy.unwrap_or_default(),
         Err(error)
@@ -86,11 +86,11 @@ fn is_public(statement: &Value) -> bool {
     everybody && statement.get("Effect").and_then(Value::as_str) == Some("Allow")
 }
 
-pub(super) async fn concurrency(place: &Place) -> Result<Finding, Finding> {
-    if place.local {
+pub(super) async fn concurrency(target: &Target) -> Result<Finding, Finding> {
+    if target.local {
         return Ok(Finding::skipped(LOCAL));
     }
-    let told = match lambda(place).get_account_settings().send().await {
+    let told = match lambda(target).get_account_settings().send().await {
         Ok(told) => told.account_limit,
         Err(error) => return Finding::fail(explain(&error), "lambda:GetAccountSettings is needed to look"),
     };
@@ -105,12 +105,12 @@ pub(super) async fn concurrency(place: &Place) -> Result<Finding, Finding> {
     Ok(Finding::ok(format!("{limit} executions at once in this account, {free} of them not reserved")))
 }
 
-pub(super) async fn mapping(place: &Place) -> Result<Finding, Finding> {
-    let Some(function) = function(place, "ARCHIVER_FUNCTION")? else {
+pub(super) async fn mapping(target: &Target) -> Result<Finding, Finding> {
+    let Some(function) = function(target, "ARCHIVER_FUNCTION")? else {
         return Ok(Finding::skipped("the local machine reads the stream itself"));
     };
-    let table = format!(":table/{}/stream/", place.need("DELIVERIES_TABLE")?);
-    let told = lambda(place).list_event_source_mappings().function_name(function).send().await;
+    let table = format!(":table/{}/stream/", target.need("DELIVERIES_TABLE")?);
+    let told = lambda(target).list_event_source_mappings().function_name(function).send().await;
     let told = match told {
         Ok(told) => told.event_source_mappings.unwrap_or_default(),
         Err(error) => {
@@ -139,11 +139,11 @@ pub(super) async fn mapping(place: &Place) -> Result<Finding, Finding> {
     }
 }
 
-fn lambda(place: &Place) -> aws_sdk_lambda::Client {
-    aws_sdk_lambda::Client::new(&place.sdk)
+fn lambda(target: &Target) -> aws_sdk_lambda::Client {
+    aws_sdk_lambda::Client::new(&target.sdk)
 }
 
 /// None where there is no account.
-fn function<'a>(place: &'a Place, setting: &str) -> Result<Option<&'a str>, Finding> {
-    if place.local { Ok(None) } else { Ok(Some(place.need(setting)?)) }
+fn function<'a>(target: &'a Target, setting: &str) -> Result<Option<&'a str>, Finding> {
+    if target.local { Ok(None) } else { Ok(Some(target.need(setting)?)) }
 }

@@ -2,40 +2,42 @@
 
 use super::{finding::Finding, webhook};
 use crate::cli::{
-    place::Place,
+    target::Target,
     webhooks_api::{Webhook, WebhooksApi},
 };
-use gemhook::{gemini::catalogue::UNCONTESTED, secrets::Secret};
+use gemhook::{gemini::catalogue::SUBSCRIBABLE_EVENTS, secrets::Secret};
 
 const KEY: (&str, &str) = ("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID");
 const SET_KEY: &str = "aws secretsmanager put-secret-value --secret-id ID --secret-string file:///dev/stdin, \
                        with a key from https://aistudio.google.com/apikey";
 
-fn fix(place: &Place) -> String {
-    match place.get(KEY.1) {
+fn fix(target: &Target) -> String {
+    match target.get(KEY.1) {
         Some(id) => SET_KEY.replace("ID", id),
         None => format!("set {}", KEY.0),
     }
 }
 
-pub(super) async fn key(place: &Place) -> Result<Finding, Finding> {
-    match place.gemini()?.probe().await {
-        Ok(()) => Ok(Finding::ok(format!("{} takes it", place.gemini_url()?.host_str().unwrap_or_default()))),
-        Err(trouble) => Finding::fail(trouble.to_string(), fix(place)),
+pub(super) async fn key(target: &Target) -> Result<Finding, Finding> {
+    match target.gemini()?.probe().await {
+        Ok(()) => {
+            Ok(Finding::ok(format!("{} takes it", target.gemini_url()?.host_str().unwrap_or_default())))
+        }
+        Err(error) => Finding::fail(error.to_string(), fix(target)),
     }
 }
 
-async fn api(place: &Place) -> Result<WebhooksApi, Finding> {
-    let key = place.gemini_key().await;
+async fn api(target: &Target) -> Result<WebhooksApi, Finding> {
+    let key = target.gemini_key().await;
     let key = key.map_err(|_| Finding::skipped("without an API key the Gemini API cannot be asked"))?;
-    Ok(WebhooksApi::new(place.gemini_url()?, key)?)
+    Ok(WebhooksApi::new(target.gemini_url()?, key)?)
 }
 
-pub(super) async fn registered(place: &Place) -> Result<Finding, Finding> {
-    let url = place.need("WEBHOOK_URL")?;
-    let all = api(place).await?.list().await;
-    let all = all.map_err(|error| Finding::failure(error.to_string(), fix(place)))?;
-    let create = match &place.stack {
+pub(super) async fn registered(target: &Target) -> Result<Finding, Finding> {
+    let url = target.need("WEBHOOK_URL")?;
+    let all = api(target).await?.list().await;
+    let all = all.map_err(|error| Finding::failure(error.to_string(), fix(target)))?;
+    let create = match &target.stack {
         Some(stack) => format!("gemhook webhook create --stack {}", stack.name),
         None => format!("gemhook webhook create {url} --secret-id ID"),
     };
@@ -50,19 +52,19 @@ pub(super) async fn registered(place: &Place) -> Result<Finding, Finding> {
             format!(
                 "when the receiver answers again: curl -X PATCH -H \"x-goog-api-key: $GEMINI_API_KEY\" -H \
                  'content-type: application/json' -d '{{\"state\":\"enabled\"}}' '{}v1beta/webhooks/{id}'",
-                place.gemini_url()?
+                target.gemini_url()?
             ),
         );
     }
     let lacks = |event: &&str| webhook.subscribed_events.iter().all(|name| name != event);
-    let missing: Vec<&str> = UNCONTESTED.into_iter().filter(|event| lacks(event)).collect();
+    let missing: Vec<&str> = SUBSCRIBABLE_EVENTS.into_iter().filter(|event| lacks(event)).collect();
     if !missing.is_empty() {
         return Ok(Finding::warning(
             format!("{id} does not hear of {}", missing.join(", ")),
             "if that is not intended: delete it, and create it again",
         ));
     }
-    if let Ok(text) = webhook::text(place).await
+    if let Ok(text) = webhook::text(target).await
         && !shares_a_secret(webhook, &text)
     {
         let (delete, why) =

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use self::finding::{Finding, Verdict};
 use super::{
-    place::{Place, PlaceArgs},
-    show::{plain, print_json, print_line},
+    render::{plain, print_json, print_line},
+    target::{Target, TargetArgs},
 };
 
 #[derive(clap::Args)]
@@ -23,29 +23,29 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let place = args.place.open().await?;
+    let target = args.target.open().await?;
     if !args.json {
-        print_line(&format!("{}\n", place.name))?;
+        print_line(&format!("{}\n", target.name))?;
     }
     let mut report = Report { json: args.json, ..Report::default() };
-    report.add("credentials", account::credentials(&place).await)?;
-    report.add("stack", account::stack(&place).await)?;
-    report.add("url", webhook::url(&place).await)?;
-    report.add("permissions", account::permissions(&place).await)?;
-    report.add("secret", webhook::secret(&place).await)?;
-    report.add("deliveries table", stores::deliveries(&place).await)?;
-    report.add("jobs table", stores::jobs(&place).await)?;
-    report.add("stream mapping", account::mapping(&place).await)?;
-    report.add("bucket", stores::bucket(&place).await)?;
-    report.add("concurrency", account::concurrency(&place).await)?;
-    report.add("probe", webhook::probe(&place).await)?;
-    report.add("gemini key", gemini::key(&place).await)?;
-    report.add("webhook", gemini::registered(&place).await)?;
-    report.end(&place)
+    report.add("credentials", account::credentials(&target).await)?;
+    report.add("stack", account::stack(&target).await)?;
+    report.add("url", webhook::url(&target).await)?;
+    report.add("permissions", account::permissions(&target).await)?;
+    report.add("secret", webhook::secret(&target).await)?;
+    report.add("deliveries table", stores::deliveries(&target).await)?;
+    report.add("jobs table", stores::jobs(&target).await)?;
+    report.add("stream mapping", account::mapping(&target).await)?;
+    report.add("bucket", stores::bucket(&target).await)?;
+    report.add("concurrency", account::concurrency(&target).await)?;
+    report.add("probe", webhook::probe(&target).await)?;
+    report.add("gemini key", gemini::key(&target).await)?;
+    report.add("webhook", gemini::registered(&target).await)?;
+    report.end(&target)
 }
 
 #[derive(Default)]
@@ -83,12 +83,12 @@ impl Report {
         Ok(())
     }
 
-    fn end(self, place: &Place) -> Result<ExitCode> {
+    fn end(self, target: &Target) -> Result<ExitCode> {
         let (failures, warnings) = (self.failures, self.warnings);
         if self.json {
             let checks = self.checks;
             print_json(
-                &json!({"place": place.name, "failures": failures, "warnings": warnings, "checks": checks}),
+                &json!({"place": target.name, "failures": failures, "warnings": warnings, "checks": checks}),
             )?;
         } else {
             print_line(&format!("\n{failures} failures, {warnings} warnings"))?;

@@ -3,23 +3,23 @@
 use aws_sdk_dynamodb::types::{StreamViewType, TimeToLiveStatus};
 
 use super::finding::Finding;
-use crate::cli::place::Place;
+use crate::cli::target::Target;
 use gemhook::{
     aws::explain,
     ledger::schema::{self, Table},
 };
 
-pub(super) async fn deliveries(place: &Place) -> Result<Finding, Finding> {
-    table(place, place.need("DELIVERIES_TABLE")?, &schema::DELIVERIES).await
+pub(super) async fn deliveries(target: &Target) -> Result<Finding, Finding> {
+    table(target, target.need("DELIVERIES_TABLE")?, &schema::DELIVERIES).await
 }
 
-pub(super) async fn jobs(place: &Place) -> Result<Finding, Finding> {
-    table(place, place.need("JOBS_TABLE")?, &schema::JOBS).await
+pub(super) async fn jobs(target: &Target) -> Result<Finding, Finding> {
+    table(target, target.need("JOBS_TABLE")?, &schema::JOBS).await
 }
 
 /// Held to the same definition from which the local machine makes its tables.
-async fn table(place: &Place, name: &str, wanted: &Table) -> Result<Finding, Finding> {
-    let told = place.dynamodb.describe_table().table_name(name).send().await;
+async fn table(target: &Target, name: &str, wanted: &Table) -> Result<Finding, Finding> {
+    let told = target.dynamodb.describe_table().table_name(name).send().await;
     let told = match told {
         Ok(told) => told.table,
         Err(error) => {
@@ -58,7 +58,7 @@ async fn table(place: &Place, name: &str, wanted: &Table) -> Result<Finding, Fin
         );
     }
     let Some(attribute) = wanted.ttl else { return Ok(Finding::ok(name)) };
-    let told = place.dynamodb.describe_time_to_live().table_name(name).send().await;
+    let told = target.dynamodb.describe_time_to_live().table_name(name).send().await;
     let told = match told {
         Ok(told) => told.time_to_live_description,
         Err(error) => return Finding::fail(explain(&error), "dynamodb:DescribeTimeToLive is needed to look"),
@@ -79,22 +79,22 @@ async fn table(place: &Place, name: &str, wanted: &Table) -> Result<Finding, Fin
     Ok(Finding::ok(format!("{name}, with its stream and its TTL")))
 }
 
-pub(super) async fn bucket(place: &Place) -> Result<Finding, Finding> {
-    let name = place.need("BUCKET")?;
-    if let Err(error) = place.s3.head_bucket().bucket(name).send().await {
+pub(super) async fn bucket(target: &Target) -> Result<Finding, Finding> {
+    let name = target.need("BUCKET")?;
+    if let Err(error) = target.s3.head_bucket().bucket(name).send().await {
         return Finding::fail(
             format!("{name}: {}", explain(&error)),
             "is the stack deployed, and in this region?",
         );
     }
-    if place.local {
+    if target.local {
         return Ok(Finding::ok(format!("{name}; whether it is private, only an account can tell")));
     }
     let fix = format!(
         "aws s3api put-public-access-block --bucket {name} --public-access-block-configuration \
          BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
     );
-    let told = match place.s3.get_public_access_block().bucket(name).send().await {
+    let told = match target.s3.get_public_access_block().bucket(name).send().await {
         Ok(told) => told.public_access_block_configuration,
         Err(error) if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 404) => None,
         Err(error) => {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::finding::Finding;
 use crate::cli::{
-    place::Place,
+    target::Target,
     trigger::{event, signed::Signed},
 };
 use gemhook::{
@@ -31,8 +31,8 @@ fn http() -> anyhow::Result<reqwest::Client> {
     Ok(http.timeout(ANSWERS_WITHIN).build()?)
 }
 
-pub(super) async fn url(place: &Place) -> Result<Finding, Finding> {
-    let url = place.need("WEBHOOK_URL")?;
+pub(super) async fn url(target: &Target) -> Result<Finding, Finding> {
+    let url = target.need("WEBHOOK_URL")?;
     match http()?.get(url).send().await {
         Ok(answer) if answer.status().is_success() => Ok(Finding::ok(format!("{url} answers"))),
         Ok(answer) => Finding::fail(
@@ -50,12 +50,12 @@ pub(super) async fn url(place: &Place) -> Result<Finding, Finding> {
 }
 
 /// The signing secrets as they are stored.
-pub(super) async fn text(place: &Place) -> Result<Secret, Finding> {
-    let id = match place.source("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID")? {
+pub(super) async fn text(target: &Target) -> Result<Secret, Finding> {
+    let id = match target.source("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID")? {
         SecretSource::Given(secret) => return Ok(secret),
         SecretSource::Stored(id) => id,
     };
-    match place.secrets.get_secret_value().secret_id(&id).send().await {
+    match target.secrets.get_secret_value().secret_id(&id).send().await {
         Ok(read) => Ok(Secret::new(read.secret_string().unwrap_or_default().trim())),
         Err(error) => Finding::fail(
             format!("{id} cannot be read: {}", explain(&error)),
@@ -64,16 +64,16 @@ pub(super) async fn text(place: &Place) -> Result<Secret, Finding> {
     }
 }
 
-pub(super) async fn secret(place: &Place) -> Result<Finding, Finding> {
-    let text = text(place).await?;
-    let create = match &place.stack {
+pub(super) async fn secret(target: &Target) -> Result<Finding, Finding> {
+    let text = text(target).await?;
+    let create = match &target.stack {
         Some(stack) => format!("gemhook webhook create --stack {}", stack.name),
         None => "gemhook webhook create, which stores it".to_owned(),
     };
     if text.expose() == PLACEHOLDER {
         return Finding::fail("it is not set: the receiver answers 503", create);
     }
-    match SigningSecrets::for_place(text.expose(), place.local) {
+    match SigningSecrets::for_place(text.expose(), target.local) {
         Ok(_) => Ok(Finding::ok(match text.expose().split_ascii_whitespace().count() {
             1 => "one signing secret".to_owned(),
             several => format!("{several} signing secrets; those no longer used can be taken out"),
@@ -82,9 +82,9 @@ pub(super) async fn secret(place: &Place) -> Result<Finding, Finding> {
     }
 }
 
-pub(super) async fn probe(place: &Place) -> Result<Finding, Finding> {
-    let (url, table) = (place.need("WEBHOOK_URL")?, place.need("DELIVERIES_TABLE")?);
-    let secrets = SigningSecrets::parse(text(place).await?.expose())
+pub(super) async fn probe(target: &Target) -> Result<Finding, Finding> {
+    let (url, table) = (target.need("WEBHOOK_URL")?, target.need("DELIVERIES_TABLE")?);
+    let secrets = SigningSecrets::parse(text(target).await?.expose())
         .map_err(|_| Finding::skipped("without a signing secret nothing can be signed"))?;
     let now = SystemClock.now().div_euclid(1000);
     let body =
@@ -114,7 +114,7 @@ pub(super) async fn probe(place: &Place) -> Result<Finding, Finding> {
         Err(error) => return Finding::fail(explain(&error), "is the address right?"),
     }
     loop {
-        match state(place, table, &signed.id).await?.as_str() {
+        match state(target, table, &signed.id).await?.as_str() {
             "done/recorded" => break,
             "" => {
                 return Finding::fail(
@@ -131,14 +131,14 @@ pub(super) async fn probe(place: &Place) -> Result<Finding, Finding> {
             _ => sleep(Duration::from_millis(200)).await,
         }
     }
-    remove(place, table, &signed.id).await;
+    remove(target, table, &signed.id).await;
     Ok(Finding::ok(format!("went in and came out recorded, in {:.1} s", started.elapsed().as_secs_f64())))
 }
 
 /// `state/outcome` of a row; empty where there is none.
-async fn state(place: &Place, table: &str, id: &str) -> Result<String, Finding> {
+async fn state(target: &Target, table: &str, id: &str) -> Result<String, Finding> {
     let key = AttributeValue::S(id.to_owned());
-    let get = place.dynamodb.get_item().table_name(table).key(attr::WEBHOOK_ID, key).consistent_read(true);
+    let get = target.dynamodb.get_item().table_name(table).key(attr::WEBHOOK_ID, key).consistent_read(true);
     let read = get.send().await;
     let read =
         read.map_err(|error| Finding::failure(explain(&error), "dynamodb:GetItem is needed to look"))?;
@@ -148,8 +148,8 @@ async fn state(place: &Place, table: &str, id: &str) -> Result<String, Finding> 
 }
 
 /// A probe that has ended is of no use. One that cannot be deleted goes by its TTL.
-async fn remove(place: &Place, table: &str, id: &str) {
-    let delete = place
+async fn remove(target: &Target, table: &str, id: &str) {
+    let delete = target
         .dynamodb
         .delete_item()
         .table_name(table)

@@ -7,8 +7,8 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use super::row;
 use crate::cli::{
-    place::Place,
-    show::{agreed, plain, print_line},
+    render::{agreed, plain, print_line},
+    target::Target,
 };
 use gemhook::{
     aws::explain,
@@ -16,10 +16,10 @@ use gemhook::{
     ledger::{Fence, schema::attr},
 };
 
-pub(super) async fn run(place: &Place, jobs: Vec<String>, yes: bool) -> Result<ExitCode> {
+pub(super) async fn run(target: &Target, jobs: Vec<String>, yes: bool) -> Result<ExitCode> {
     let mut found = Vec::new();
     for job in &jobs {
-        let row = row(place, job).await?;
+        let row = row(target, job).await?;
         let outputs: Vec<Output> = match row.get(attr::OUTPUTS) {
             Some(outputs) => serde_dynamo::aws_sdk_dynamodb_1::from_attribute_value(outputs.clone())?,
             None => Vec::new(),
@@ -37,9 +37,9 @@ pub(super) async fn run(place: &Place, jobs: Vec<String>, yes: bool) -> Result<E
     let mut all = true;
     for (job, row, outputs) in found {
         for output in &outputs {
-            remove(place, output).await?;
+            remove(target, output).await?;
         }
-        match place.ledger()?.erase(&row).await? {
+        match target.ledger()?.erase(&row).await? {
             Fence::Held => print_line(&format!("deleted: {}", plain(job)))?,
             Fence::Lost => {
                 all = false;
@@ -51,9 +51,9 @@ pub(super) async fn run(place: &Place, jobs: Vec<String>, yes: bool) -> Result<E
 }
 
 /// Every version of an object. A bucket that knows no versions has the object alone.
-async fn remove(place: &Place, output: &Output) -> Result<()> {
+async fn remove(target: &Target, output: &Output) -> Result<()> {
     let failed = |why: String| anyhow!("{} was not deleted: {why}", output.key);
-    let list = place.s3.list_object_versions().bucket(&output.bucket).prefix(&output.key).send().await;
+    let list = target.s3.list_object_versions().bucket(&output.bucket).prefix(&output.key).send().await;
     let versions = match list {
         Ok(list) => {
             let versions = list.versions().iter().map(|version| (version.key(), version.version_id()));
@@ -67,7 +67,7 @@ async fn remove(place: &Place, output: &Output) -> Result<()> {
         Err(error) => return Err(failed(explain(&error))),
     };
     for version in versions {
-        let delete = place.s3.delete_object().bucket(&output.bucket).key(&output.key);
+        let delete = target.s3.delete_object().bucket(&output.bucket).key(&output.key);
         delete.set_version_id(version).send().await.map_err(|error| failed(explain(&error)))?;
     }
     Ok(())

@@ -12,15 +12,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
 use crate::cli::{
-    place::Place,
-    show::{plain, print_line},
+    render::{plain, print_line},
+    target::Target,
 };
 use gemhook::{
     job::Output,
     ledger::{condition::Item, schema::attr},
 };
 
-pub(super) async fn run(place: &Place, row: Item, to: &Path, force: bool) -> Result<ExitCode> {
+pub(super) async fn run(target: &Target, row: Item, to: &Path, force: bool) -> Result<ExitCode> {
     let outputs: Vec<Output> = match row.get(attr::OUTPUTS) {
         Some(outputs) => serde_dynamo::aws_sdk_dynamodb_1::from_attribute_value(outputs.clone())?,
         None => Vec::new(),
@@ -38,7 +38,7 @@ pub(super) async fn run(place: &Place, row: Item, to: &Path, force: bool) -> Res
             print_line(&format!("there already: {}", plain(&shown)))?;
             continue;
         }
-        fetch(place, output, &path).await?;
+        fetch(target, output, &path).await?;
         print_line(&format!("{}  {} bytes  sha256 {}", plain(&shown), output.bytes, output.sha256))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -53,12 +53,12 @@ fn safe(key: &str) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-async fn fetch(place: &Place, output: &Output, path: &Path) -> Result<()> {
+async fn fetch(target: &Target, output: &Output, path: &Path) -> Result<()> {
     let folder = path.parent().context("a file without a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut file = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("cannot write in {}", folder.display()))?;
-    let got = place.s3.get_object().bucket(&output.bucket).key(&output.key).send().await;
+    let got = target.s3.get_object().bucket(&output.bucket).key(&output.key).send().await;
     let got =
         got.map_err(|error| anyhow::anyhow!("cannot get {}: {}", output.key, gemhook::aws::explain(&error)))?;
     let bar = progress(output);

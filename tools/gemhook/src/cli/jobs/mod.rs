@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     filter::{self, Filter, duration},
-    place::{Place, PlaceArgs},
-    show::{as_json, at, field, pairs, plain, print_json, print_line, print_row, time},
+    render::{as_json, at, field, pairs, plain, print_json, print_line, print_row, time},
     table::{Column, print_list, whole},
+    target::{Target, TargetArgs},
 };
 use gemhook::{
     clock::millis,
@@ -41,7 +41,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 #[derive(Subcommand)]
@@ -109,11 +109,11 @@ enum Command {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let place = args.place.open().await?;
+    let target = args.target.open().await?;
     match args.command {
-        Command::List { filter, limit, json } => list(&place, &filter, limit, json).await,
+        Command::List { filter, limit, json } => list(&target, &filter, limit, json).await,
         Command::Show { job, json } => {
-            let row = as_json(row(&place, &job).await?);
+            let row = as_json(row(&target, &job).await?);
             if json {
                 print_json(&row)?
             } else {
@@ -121,15 +121,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Fetch { job, to, force } => fetch::run(&place, row(&place, &job).await?, &to, force).await,
-        Command::Wait { jobs, timeout, json } => wait(&place, jobs, timeout, json).await,
-        Command::Watch { job, time } => watch(&place, &job, time).await,
-        Command::Delete { jobs, yes } => delete::run(&place, jobs, yes).await,
+        Command::Fetch { job, to, force } => fetch::run(&target, row(&target, &job).await?, &to, force).await,
+        Command::Wait { jobs, timeout, json } => wait(&target, jobs, timeout, json).await,
+        Command::Watch { job, time } => watch(&target, &job, time).await,
+        Command::Delete { jobs, yes } => delete::run(&target, jobs, yes).await,
     }
 }
 
-async fn row(place: &Place, job: &str) -> Result<Item> {
-    place.ledger()?.job(job).await?.with_context(|| {
+async fn row(target: &Target, job: &str) -> Result<Item> {
+    target.ledger()?.job(job).await?.with_context(|| {
         format!(
             "there is no job {0}: `gemhook jobs list` shows those that ended here, `gemhook jobs watch {0}` watches one \
              that is open",
@@ -138,10 +138,10 @@ async fn row(place: &Place, job: &str) -> Result<Item> {
     })
 }
 
-async fn list(place: &Place, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
-    let ledger = place.ledger()?;
+async fn list(target: &Target, filter: &Filter, limit: usize, json: bool) -> Result<ExitCode> {
+    let ledger = target.ledger()?;
     let page = async |after| ledger.all_jobs(after).await;
-    let rows = filter::newest(filter, limit, place.clock.now(), page).await?;
+    let rows = filter::newest(filter, limit, target.clock.now(), page).await?;
     let none =
         "no jobs: `gemhook jobs watch JOB` watches one, `gemhook reconcile` finds those without an event";
     print_list(&rows, json, none, &COLUMNS, cells)
@@ -166,7 +166,7 @@ fn cells(row: &Value) -> Vec<String> {
 }
 
 async fn wait(
-    place: &Place,
+    target: &Target,
     mut jobs: Vec<String>,
     timeout: Option<Duration>,
     json: bool,
@@ -175,7 +175,7 @@ async fn wait(
     loop {
         let mut open = Vec::new();
         for job in jobs {
-            match place.ledger()?.job(&job).await? {
+            match target.ledger()?.job(&job).await? {
                 Some(row) if row.contains_key(attr::ENDED_BY) => {
                     let row = as_json(row);
                     if json {
@@ -202,11 +202,11 @@ async fn wait(
     }
 }
 
-async fn watch(place: &Place, job: &str, time: Duration) -> Result<ExitCode> {
+async fn watch(target: &Target, job: &str, time: Duration) -> Result<ExitCode> {
     if Name::parse(job).and_then(|name| JobKind::of(&name)).is_none() {
         bail!("{} names no job: batches/…, interactions/… or models/…/operations/…", plain(job));
     }
-    match place.ledger()?.watch(job, place.clock.now() + millis(time)).await? {
+    match target.ledger()?.watch(job, target.clock.now() + millis(time)).await? {
         Fence::Held => print_line(&format!("watched: {}", plain(job)))?,
         Fence::Lost => print_line(&format!("{0} has ended already: `gemhook jobs show {0}`", plain(job)))?,
     }

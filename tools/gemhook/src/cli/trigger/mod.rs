@@ -1,7 +1,7 @@
 //! `gemhook trigger`: an event signed just now, sent or shown.
 
 pub mod event;
-mod show;
+mod render;
 pub mod signed;
 
 use std::{fs, io::Read, path::PathBuf, process::ExitCode};
@@ -16,8 +16,8 @@ use self::{
     signed::{Form, Signed, Signer},
 };
 use super::{
-    place::{Place, PlaceArgs},
-    show::{plain, print_json, print_line},
+    render::{plain, print_json, print_line},
+    target::{Target, TargetArgs},
 };
 use gemhook::{
     clock::{Clock, SystemClock},
@@ -64,7 +64,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "print")]
     json: bool,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -78,7 +78,7 @@ enum Print {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let place = args.place.named_or_dev().await?;
+    let target = args.target.named_or_dev().await?;
     let now = SystemClock.now();
     let timestamp = now.div_euclid(1000).saturating_sub(args.age);
     let body = match (&args.body, &args.event_type) {
@@ -86,33 +86,33 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         (None, Some(event_type)) => event::sample(event_type, timestamp, &args.set)?,
         (None, None) => bail!("a TYPE or --body is needed"),
     };
-    let signer = signer(&args, place.as_ref()).await?;
+    let signer = signer(&args, target.as_ref()).await?;
     let id = args.id.unwrap_or_else(signed::fresh_id);
     let event = Signed::new(signer.sign(&id, timestamp, &body)?, id, timestamp, body);
 
-    let to = match (args.to, &place) {
+    let to = match (args.to, &target) {
         (Some(to), _) => Some(to),
-        (None, Some(place)) => Some(Url::parse(place.need("WEBHOOK_URL")?)?),
+        (None, Some(target)) => Some(Url::parse(target.need("WEBHOOK_URL")?)?),
         (None, None) => None,
     };
     let needed = "no address: give --to URL, name a --stack or start `gemhook dev`";
     match args.print {
-        Some(Print::Lambda) => print_line(&format!("{:#}", show::lambda(&event, to.as_ref(), now)))?,
-        Some(Print::Http) => show::write(&show::http(&event, &to.context(needed)?))?,
-        Some(Print::Curl) => print_line(&show::curl(&event, &to.context(needed)?)?)?,
+        Some(Print::Lambda) => print_line(&format!("{:#}", render::lambda(&event, to.as_ref(), now)))?,
+        Some(Print::Http) => render::write(&render::http(&event, &to.context(needed)?))?,
+        Some(Print::Curl) => print_line(&render::curl(&event, &to.context(needed)?)?)?,
         None => return send(event, to.context(needed)?, args.json).await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn signer(args: &Args, place: Option<&Place>) -> Result<Signer> {
+async fn signer(args: &Args, target: Option<&Target>) -> Result<Signer> {
     let form = match args.form {
-        Form::V1 => return by_secret(args, place).await,
+        Form::V1 => return by_secret(args, target).await,
         _ if args.secret.is_some() => bail!("--secret signs in the form v1 only"),
         Form::V1a => DynamicForm::V1a,
         Form::Jwt => DynamicForm::Jwt,
     };
-    let at = place.and_then(|place| place.dev.as_ref()).context(
+    let at = target.and_then(|target| target.dev.as_ref()).context(
         "only Google's keys sign in this form, and here those of a running `gemhook dev`: start one, or name its \
          folder with --local=DIR",
     )?;
@@ -124,23 +124,24 @@ async fn signer(args: &Args, place: Option<&Place>) -> Result<Signer> {
     Signer::issuer(&at.issuer_keys, form, audience)
 }
 
-async fn by_secret(args: &Args, place: Option<&Place>) -> Result<Signer> {
+async fn by_secret(args: &Args, target: Option<&Target>) -> Result<Signer> {
     let given = args.secret.clone().or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
-    let secret = match (given, place) {
-        (Some(secret), _) => secret,
-        (None, Some(place)) => {
-            place.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID").await.with_context(|| match &place.stack {
-                Some(stack) => format!(
-                    "no signing secret of the stack {0}: `gemhook webhook create --stack {0}` sets one",
-                    stack.name
-                ),
-                None => format!("no signing secret of {}", place.name),
-            })?
-        }
-        (None, None) => bail!(
-            "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`"
-        ),
-    };
+    let secret =
+        match (given, target) {
+            (Some(secret), _) => secret,
+            (None, Some(target)) => target.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID").await.with_context(
+                || match &target.stack {
+                    Some(stack) => format!(
+                        "no signing secret of the stack {0}: `gemhook webhook create --stack {0}` sets one",
+                        stack.name
+                    ),
+                    None => format!("no signing secret of {}", target.name),
+                },
+            )?,
+            (None, None) => bail!(
+                "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`"
+            ),
+        };
     let secrets = SigningSecrets::parse(secret.expose());
     Ok(Signer::Secrets(secrets.map_err(|why| anyhow!("the signing secret {why}"))?))
 }

@@ -76,7 +76,7 @@ impl Captured {
             captured.add_object(event.get("multiValueHeaders"));
         }
         let times = ["/requestContext/timeEpoch", "/requestContext/requestTimeEpoch"];
-        let at = times.into_iter().find_map(|place| event.pointer(place)?.as_i64());
+        let at = times.into_iter().find_map(|target| event.pointer(target)?.as_i64());
         captured.arrived = at.filter(|at| *at > 0).map(|at| at.div_euclid(1000));
         Ok(captured)
     }

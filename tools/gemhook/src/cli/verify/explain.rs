@@ -8,13 +8,13 @@ use super::{
     anchors::Anchors,
     bodies,
     captured::{Captured, seconds},
-    kept,
+    partial_capture,
     readings::{self, Reading},
     report::Report,
     token,
 };
 use gemhook::clock::rfc3339;
-use gemhook::webhook::{Event, Refusal, SigningSecrets, Tolerance, Trust, Unverified, Verified, Verifier};
+use gemhook::webhook::{Event, Rejection, SigningSecrets, Tolerance, Trust, Unverified, Verified, Verifier};
 
 pub(super) const NAMES: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
 
@@ -27,14 +27,14 @@ pub(super) fn explain(captured: &Captured, anchors: &Anchors, tolerance: Toleran
         report.unchecked("capture", note);
     }
     if let Some(kept) = &captured.kept {
-        kept::explain(&mut report, captured, kept, anchors);
+        partial_capture::explain(&mut report, captured, kept, anchors);
         return report;
     }
     let delivery = match Unverified::new(&captured.headers, captured.body.clone()) {
         Ok(delivery) => delivery,
-        Err(refusal) => {
-            report.refused(refusal);
-            malformed(&mut report, captured, refusal);
+        Err(rejection) => {
+            report.refused(rejection);
+            malformed(&mut report, captured, rejection);
             return report;
         }
     };
@@ -53,7 +53,7 @@ pub(super) fn explain(captured: &Captured, anchors: &Anchors, tolerance: Toleran
             report.scheme = Some(verified.scheme().name());
             report.key_id = Some(verified.key_id().to_owned());
         }
-        Err(refusal) => report.refused(*refusal),
+        Err(rejection) => report.refused(*rejection),
     }
     if let Some(signed) = time(&mut report, captured, tolerance, at) {
         form(&mut report, captured, anchors, verifier, Clock { signed, at });
@@ -82,7 +82,7 @@ fn secrets(report: &mut Report, anchors: &Anchors) -> Option<SigningSecrets> {
     }
 }
 
-fn malformed(report: &mut Report, captured: &Captured, refusal: Refusal) {
+fn malformed(report: &mut Report, captured: &Captured, rejection: Rejection) {
     let missing: Vec<&str> = NAMES
         .into_iter()
         .filter(|name| captured.header(name).is_none_or(|value| value.trim().is_empty()))
@@ -106,8 +106,8 @@ fn malformed(report: &mut Report, captured: &Captured, refusal: Refusal) {
         }
     }
     let id = captured.header("webhook-id").unwrap_or_default();
-    let hint = match refusal {
-        Refusal::BadId => "an id is up to 256 visible ASCII characters, without `~` and comma",
+    let hint = match rejection {
+        Rejection::BadId => "an id is up to 256 visible ASCII characters, without `~` and comma",
         _ => "the headers must be plain text",
     };
     report.failed("headers", format!("the id is {id:?}"), hint);
@@ -210,7 +210,7 @@ fn signed(report: &mut Report, captured: &Captured, anchors: &Anchors, verifier:
     }
     let secrets = anchors.secrets.as_ref().map(|text| readings::tails(text.expose()));
     let mut tried = secrets.clone().unwrap_or_default();
-    tried.extend(anchors.keys.as_ref().map(|keys| format!("the keys at {}", keys.place)));
+    tried.extend(anchors.keys.as_ref().map(|keys| format!("the keys at {}", keys.target)));
     let hint = match secrets {
         Some(_) => {
             "the secret is that of another webhook or was rotated (compare its end with `gemhook webhook get`), or \
@@ -289,7 +289,7 @@ fn binding(report: &mut Report, verified: &Verified, anchors: &Anchors) {
                 "user_metadata carries no token made with our binding key",
                 "the job must be created with the output of `gemhook token` as its user_metadata",
             );
-            report.refused(Refusal::NotBound);
+            report.refused(Rejection::NotBound);
         }
     }
 }

@@ -5,7 +5,7 @@ mod anchors;
 mod bodies;
 mod captured;
 mod explain;
-mod kept;
+mod partial_capture;
 mod readings;
 mod report;
 mod token;
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use reqwest::Url;
 
 use self::captured::{Captured, seconds};
-use super::{place::PlaceArgs, show::as_json, trigger::read};
+use super::{render::as_json, target::TargetArgs, trigger::read};
 use gemhook::{
     clock::{Clock, SystemClock},
     webhook::Tolerance,
@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 /// Exit status 0 for a delivery that verifies, 1 for any other.
@@ -81,8 +81,8 @@ fn is_stdin(path: &std::path::Path) -> bool {
 
 async fn captured(args: &Args) -> Result<Captured> {
     if let Some(id) = &args.delivery {
-        let place = args.place.open().await?;
-        let row = place.ledger()?.delivery(id).await?;
+        let target = args.target.open().await?;
+        let row = target.ledger()?.delivery(id).await?;
         return Captured::json(as_json(row.with_context(|| format!("no delivery {id}"))?));
     }
     match (&args.captured, &args.headers, &args.body) {

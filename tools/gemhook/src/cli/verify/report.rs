@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::show::{plain, print_json, print_line};
-use gemhook::webhook::Refusal;
+use crate::cli::render::{plain, print_json, print_line};
+use gemhook::webhook::Rejection;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -53,10 +53,10 @@ impl Report {
         self.steps.push(Step { step, state: State::Failed, found: found.into(), hint: Some(hint.into()) });
     }
 
-    pub fn refused(&mut self, refusal: Refusal) {
+    pub fn refused(&mut self, rejection: Rejection) {
         self.verified = false;
-        self.reason = Some(refusal.code());
-        self.status = Some(refusal.status());
+        self.reason = Some(rejection.code());
+        self.status = Some(rejection.status());
     }
 
     pub fn print(&self, json: bool) -> Result<()> {

@@ -9,7 +9,7 @@ use super::{
     explain::{Clock, WIDE, span, told},
     report::Report,
 };
-use gemhook::webhook::{Refusal, Unverified, Verifier};
+use gemhook::webhook::{Rejection, Unverified, Verifier};
 
 /// As the verifier tells a token from entries.
 pub(super) fn is_one(signature: &str) -> bool {
@@ -60,12 +60,12 @@ pub(super) fn explain(
     let key = parts.key_id.as_deref().unwrap_or("(no kid)");
     match verdict {
         Ok(_) => report.ok("signature", format!("RS256 by {key}")),
-        Err(Refusal::BodyMismatch) => {
+        Err(Rejection::BodyMismatch) => {
             report.ok("signature", format!("RS256 by {key}"));
             let hint = "the body was changed, or it belongs to another delivery";
             report.failed("body", "it says otherwise than the token's claims", hint);
         }
-        Err(refusal) => fault(report, &parts, keys.ids.as_slice(), &keys.place, refusal),
+        Err(rejection) => fault(report, &parts, keys.ids.as_slice(), &keys.target, rejection),
     }
     if parts.audiences.iter().any(|meant| meant == audience) {
         report.ok("audience", format!("meant for {audience}"));
@@ -76,20 +76,20 @@ pub(super) fn explain(
     expiry(report, &parts, clock.at);
 }
 
-fn fault(report: &mut Report, parts: &Parts, ids: &[String], place: &str, refusal: Refusal) {
+fn fault(report: &mut Report, parts: &Parts, ids: &[String], target: &str, rejection: Rejection) {
     let key = parts.key_id.as_deref().unwrap_or("(no kid)");
-    match refusal {
-        Refusal::AlgorithmNotAllowed => report.failed(
+    match rejection {
+        Rejection::AlgorithmNotAllowed => report.failed(
             "signature",
             format!("its algorithm is {}", parts.algorithm),
             "RS256 is the only one that counts, whatever a token asks for",
         ),
-        Refusal::UnknownKey => report.failed(
+        Rejection::UnknownKey => report.failed(
             "signature",
-            format!("its key {key} is not in the set at {place}, which has {}", ids.join(", ")),
+            format!("its key {key} is not in the set at {target}, which has {}", ids.join(", ")),
             "fetch the set again: keys rotate; else the token is of another issuer",
         ),
-        Refusal::NoMatchingSignature => report.failed(
+        Rejection::NoMatchingSignature => report.failed(
             "signature",
             format!("it was not made by {key}"),
             "the token was changed, or the set holds another key under this id",

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::{Keeper, api, print};
 use crate::cli::{
-    place::Place,
-    show::{plain, print_json, print_line},
+    render::{plain, print_json, print_line},
+    target::Target,
     webhooks_api::{ApiError, Webhook, WebhooksApi},
 };
 use gemhook::{
-    gemini::catalogue::{CONTESTED, UNCONTESTED, can_be_subscribed},
+    gemini::catalogue::{GUIDE_ONLY_EVENTS, SUBSCRIBABLE_EVENTS, can_be_subscribed},
     secrets::Secret,
     webhook::SigningSecrets,
 };
@@ -49,13 +49,13 @@ ones of Google's guide.
 
 Example: gemhook webhook create --stack my-hook";
 
-pub(super) async fn run(args: Args, place: Option<&Place>, json: bool) -> Result<ExitCode> {
-    let uri = match (&args.url, place) {
+pub(super) async fn run(args: Args, target: Option<&Target>, json: bool) -> Result<ExitCode> {
+    let uri = match (&args.url, target) {
         (Some(url), _) => url.to_string(),
-        (None, Some(place)) => place.need("WEBHOOK_URL")?.to_owned(),
+        (None, Some(target)) => target.need("WEBHOOK_URL")?.to_owned(),
         (None, None) => bail!("which address? Give a URL or --stack NAME"),
     };
-    let stack = place.filter(|place| place.stack.is_some());
+    let stack = target.filter(|target| target.stack.is_some());
     let keeper = match (args.print_secret, &args.secret_id, stack) {
         (true, ..) => None,
         (false, Some(id), _) => Some(Keeper::open(id).await?),
@@ -66,7 +66,7 @@ pub(super) async fn run(args: Args, place: Option<&Place>, json: bool) -> Result
         ),
     };
     let events = events(args.events, args.force)?;
-    let api = api(place).await?;
+    let api = api(target).await?;
     let before = registered(&api, &uri).await?;
     if let (Some(there), false) = (before.first(), args.another) {
         bail!(
@@ -91,14 +91,14 @@ pub(super) async fn run(args: Args, place: Option<&Place>, json: bool) -> Result
 /// this version does not know may be new, so the API decides.
 fn events(chosen: Vec<String>, force: bool) -> Result<Vec<String>> {
     if chosen.is_empty() {
-        return Ok(UNCONTESTED.map(str::to_owned).to_vec());
+        return Ok(SUBSCRIBABLE_EVENTS.map(str::to_owned).to_vec());
     }
     for event in chosen.iter().filter(|event| !can_be_subscribed(event)) {
-        let refused = CONTESTED.contains(&event.as_str());
+        let refused = GUIDE_ONLY_EVENTS.contains(&event.as_str());
         if refused && !force {
             bail!(
                 "the API refuses {event}, although Google's guide names it; it takes {}. --force sends it all the same",
-                UNCONTESTED.join(", ")
+                SUBSCRIBABLE_EVENTS.join(", ")
             );
         }
         let why = if refused { "is refused by the API" } else { "is not an event that this version knows" };

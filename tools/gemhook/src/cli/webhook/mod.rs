@@ -12,8 +12,8 @@ use serde_json::json;
 
 use self::keep::Keeper;
 use super::{
-    place::{Place, PlaceArgs},
-    show::{plain, print_json, print_line},
+    render::{plain, print_json, print_line},
+    target::{Target, TargetArgs},
     webhooks_api::{Webhook, WebhooksApi},
 };
 use gemhook::{
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, global = true)]
     json: bool,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 const GET_EXAMPLE: &str = "\
@@ -71,14 +71,14 @@ struct Which {
 }
 
 impl Which {
-    async fn find(self, place: Option<&Place>) -> Result<(WebhooksApi, String)> {
-        let api = api(place).await?;
+    async fn find(self, target: Option<&Target>) -> Result<(WebhooksApi, String)> {
+        let api = api(target).await?;
         if let Some(id) = self.id {
             return Ok((api, id));
         }
-        let place =
-            place.context("which one? Give an ID (`gemhook webhook list` shows them) or --stack NAME")?;
-        let uri = place.need("WEBHOOK_URL")?;
+        let target =
+            target.context("which one? Give an ID (`gemhook webhook list` shows them) or --stack NAME")?;
+        let uri = target.need("WEBHOOK_URL")?;
         let mut found = create::registered(&api, uri).await?;
         match (found.pop(), found.len()) {
             (Some(webhook), 0) => Ok((api, webhook.id)),
@@ -99,18 +99,18 @@ impl Which {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let Args { command, json, place } = args;
-    let place = place.named().await?;
-    let place = place.as_ref();
+    let Args { command, json, target } = args;
+    let target = target.named().await?;
+    let target = target.as_ref();
     match command {
-        Command::Create(create) => return create::run(create, place, json).await,
+        Command::Create(create) => return create::run(create, target, json).await,
         Command::Get(which) => {
-            let (api, id) = which.find(place).await?;
+            let (api, id) = which.find(target).await?;
             let webhook = api.get(&id).await?;
             if json { print_json(&webhook)? } else { print(&webhook)? }
         }
         Command::List => {
-            let webhooks = api(place).await?.list().await?;
+            let webhooks = api(target).await?.list().await?;
             match (json, webhooks.is_empty()) {
                 (true, _) => print_json(&webhooks)?,
                 (false, true) => {
@@ -120,7 +120,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Ping(which) => {
-            let (api, id) = which.find(place).await?;
+            let (api, id) = which.find(target).await?;
             api.ping(&id).await?;
             if json {
                 print_json(&json!({"pinged": id}))?
@@ -132,7 +132,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Delete(which) => {
-            let (api, id) = which.find(place).await?;
+            let (api, id) = which.find(target).await?;
             api.delete(&id).await?;
             if json {
                 print_json(&json!({"deleted": id}))?
@@ -145,16 +145,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// The API that a command is meant for. The key is the environment's, else that of the place.
-async fn api(place: Option<&Place>) -> Result<WebhooksApi> {
+async fn api(target: Option<&Target>) -> Result<WebhooksApi> {
     let variable =
         |name| environment(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-    let key = match (variable("GEMINI_API_KEY"), place) {
+    let key = match (variable("GEMINI_API_KEY"), target) {
         (Some(key), _) => Secret::new(key),
-        (None, Some(place)) => place.gemini_key().await.context("GEMINI_API_KEY is not set")?,
+        (None, Some(target)) => target.gemini_key().await.context("GEMINI_API_KEY is not set")?,
         (None, None) => bail!("no API key: set GEMINI_API_KEY, name a --stack or say --local"),
     };
-    let base: Url = match (variable("GEMINI_BASE_URL"), place) {
-        (None, Some(place)) => place.gemini_url()?,
+    let base: Url = match (variable("GEMINI_BASE_URL"), target) {
+        (None, Some(target)) => target.gemini_url()?,
         (base, _) => {
             let base = base.unwrap_or_else(|| GEMINI_BASE_URL.to_owned());
             base_url(&base).map_err(|why| anyhow::anyhow!("GEMINI_BASE_URL {why}, not {base:?}"))?

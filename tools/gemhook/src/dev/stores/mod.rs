@@ -6,7 +6,7 @@ mod clients;
 mod disk;
 mod dynamodb;
 mod s3;
-mod strict;
+mod s3_semantics;
 
 use std::{
     fs::{File, TryLockError},

@@ -10,17 +10,17 @@ use hyper_util::{
 use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
 use tokio::{net::TcpListener, sync::watch, time};
 
-use super::{ACCESS_KEY_ID, GRACE, SECRET_ACCESS_KEY, disk::Disk, fired, strict::Strict};
+use super::{ACCESS_KEY_ID, GRACE, SECRET_ACCESS_KEY, disk::Disk, fired, s3_semantics::S3Semantics};
 
 /// Opens the folder of the buckets and makes sure of one.
-pub fn bucket(folder: &Path, bucket: &str) -> Result<Strict> {
+pub fn bucket(folder: &Path, bucket: &str) -> Result<S3Semantics> {
     let root = folder.join("s3");
     let context = || format!("cannot open the bucket in {}", root.display());
     let disk = Disk::open(&root, bucket).with_context(context)?;
-    Strict::new(disk).with_context(context)
+    S3Semantics::new(disk).with_context(context)
 }
 
-pub async fn serve(listener: TcpListener, strict: Strict, shutdown: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, strict: S3Semantics, shutdown: watch::Receiver<bool>) {
     let mut builder = S3ServiceBuilder::new(strict);
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
     let service = builder.build();

@@ -5,8 +5,8 @@ async fn a_folder_has_one_owner_at_a_time() {
     let first = TestStores::open().await;
     let (_shutdown, fires) = watch::channel(false);
     let second = open(first.folder.path(), port().await, port().await, fires).await;
-    let refusal = second.err().unwrap().to_string();
-    assert!(refusal.starts_with("another gemhook uses "), "{refusal}");
+    let rejection = second.err().unwrap().to_string();
+    assert!(rejection.starts_with("another gemhook uses "), "{rejection}");
 }
 
 #[tokio::test]

@@ -13,11 +13,11 @@ use tempfile::NamedTempFile;
 
 use super::{
     batch::{Call, Outcome},
-    echo,
+    fake_model,
     job::{Failure, INVALID_ARGUMENT},
 };
 
-const LONGEST_LINE: u64 = 64 << 20;
+const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// How the responses are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn run(work: &Work, stop: &AtomicBool) -> anyhow::Result<(Outcome, Op
     while work.partial != Some(requests) && read_line(&mut input, &mut line)? {
         anyhow::ensure!(!stop.load(Ordering::Relaxed), "stopped");
         number += 1;
-        if u64::try_from(line.len())? > LONGEST_LINE {
+        if u64::try_from(line.len())? > MAX_LINE_BYTES {
             return Ok((Outcome::failed(INVALID_ARGUMENT, format!("line {number} is too long")), None));
         }
         if line.trim_ascii().is_empty() {
@@ -71,7 +71,7 @@ pub(super) fn run(work: &Work, stop: &AtomicBool) -> anyhow::Result<(Outcome, Op
         if work.form == Form::Array && requests > work.missing + 1 {
             output.write_all(b",")?;
         }
-        output.write_all(echo::with_lone_surrogates(serde_json::to_string(&item)?).as_bytes())?;
+        output.write_all(fake_model::with_lone_surrogates(serde_json::to_string(&item)?).as_bytes())?;
         if work.form == Form::Lines {
             output.write_all(b"\n")?;
         }
@@ -102,8 +102,10 @@ fn respond(work: &Work, number: u64, request: serde_json::Result<Map<String, Val
             }
             let response_id = format!("{}-{number}", work.batch_id);
             match work.call {
-                Call::GenerateContent => echo::answer(request.get("request"), &work.model, &response_id),
-                Call::EmbedContent => echo::embed(request.get("request")),
+                Call::GenerateContent => {
+                    fake_model::answer(request.get("request"), &work.model, &response_id)
+                }
+                Call::EmbedContent => fake_model::embed(request.get("request")),
             }
         });
     match answer {
@@ -140,7 +142,7 @@ pub(super) fn count(path: &Path) -> io::Result<u64> {
 /// Reads one more byte than is allowed at most, so that what is too long shows.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
-    Ok(input.take(LONGEST_LINE + 1).read_until(b'\n', line)? > 0)
+    Ok(input.take(MAX_LINE_BYTES + 1).read_until(b'\n', line)? > 0)
 }
 
 #[cfg(test)]

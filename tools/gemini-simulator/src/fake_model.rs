@@ -4,15 +4,15 @@
 use serde_json::{Value, json};
 
 use super::{
+    directives::Directives,
     job::{Failure, INTERNAL},
-    made,
-    wish::Wish,
+    synthetic,
 };
 
 /// A text that is held in memory may be this long.
-const LONGEST_TEXT: u64 = 64 << 20;
+const MAX_TEXT_BYTES: u64 = 64 << 20;
 const DIMENSIONS: u64 = 768;
-const MOST_DIMENSIONS: u64 = 3072;
+const MAX_DIMENSIONS: u64 = 3072;
 
 /// Stands in a text for half of a surrogate pair, which no Rust string can hold. Unicode gives it to nobody.
 const LONE_SURROGATE: char = '\u{fdd0}';
@@ -30,15 +30,15 @@ pub(super) fn with_lone_surrogates(json: String) -> String {
 /// A `GenerateContentResponse` for a `GenerateContentRequest`.
 pub(super) fn answer(request: Option<&Value>, model: &str, response_id: &str) -> Result<Value, Failure> {
     let said = contents(request, "contents")?;
-    let wish = granted(&said)?;
-    let text = match wish.size {
-        Some(size) if size > LONGEST_TEXT => {
-            return Err(Failure::invalid(format!("a response may have {LONGEST_TEXT} bytes at most")));
+    let directives = granted(&said)?;
+    let text = match directives.size {
+        Some(size) if size > MAX_TEXT_BYTES => {
+            return Err(Failure::invalid(format!("a response may have {MAX_TEXT_BYTES} bytes at most")));
         }
-        Some(size) => made::text(response_id, size),
+        Some(size) => synthetic::text(response_id, size),
         None => format!("echo: {said}"),
     };
-    let text = if wish.lone_surrogate { broken(&text) } else { text };
+    let text = if directives.lone_surrogate { broken(&text) } else { text };
     let (prompt, candidates) = (tokens(&said), tokens(&text));
     Ok(json!({
         "candidates": [{
@@ -64,10 +64,10 @@ pub(super) fn embed(request: Option<&Value>) -> Result<Value, Failure> {
         request.get("outputDimensionality").or_else(|| request.get("output_dimensionality"))?.as_u64()
     });
     let count = match asked.unwrap_or(DIMENSIONS) {
-        count @ 1..=MOST_DIMENSIONS => usize::try_from(count).unwrap_or(usize::MAX),
+        count @ 1..=MAX_DIMENSIONS => usize::try_from(count).unwrap_or(usize::MAX),
         count => return Err(Failure::invalid(format!("outputDimensionality cannot be {count}"))),
     };
-    Ok(json!({"embedding": {"values": made::numbers(&said, count)}, "tokenCount": tokens(&said)}))
+    Ok(json!({"embedding": {"values": synthetic::numbers(&said, count)}, "tokenCount": tokens(&said)}))
 }
 
 /// The words of a request.
@@ -89,11 +89,11 @@ fn said(contents: &[Value]) -> String {
     said.join(" ")
 }
 
-fn granted(said: &str) -> Result<Wish, Failure> {
-    let wish = Wish::read_for(said, &[])?;
-    match wish.fail {
+fn granted(said: &str) -> Result<Directives, Failure> {
+    let directives = Directives::read_for(said, &[])?;
+    match directives.fail {
         Some(why) => Err(Failure::new(INTERNAL, why)),
-        None => Ok(wish),
+        None => Ok(directives),
     }
 }
 

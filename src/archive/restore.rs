@@ -2,34 +2,38 @@
 
 use serde_json::json;
 
-use super::{Archive, Job, Report, Task, batch, bucket::At, interaction, told::Told, video};
+use super::{
+    Archive, Job, Report, Task, batch, bucket::ObjectTarget, event_report::EventReport, interaction, video,
+};
 use crate::{
+    error::ProcessingError,
     gemini::Name,
     job::{JobKind, Sums},
     ledger::Outcome,
-    trouble::Trouble,
 };
 
 impl Archive {
     /// The objects of an earlier attempt, or nothing. A stored answer is enough for all that it holds itself.
-    pub async fn recover(&self, task: Task<'_>, why: &str) -> Result<Report, Trouble> {
+    pub async fn restore(&self, task: Task<'_>, why: &str) -> Result<Report, ProcessingError> {
         let task = Task { last_look: true, ..task };
-        let told = Told::of(task.row);
+        let reported = EventReport::of(task.row);
         match self.job_of(task.row) {
             Ok(Job::Interaction(name)) => {
                 let key = interaction::answer_key(&name);
-                match self.bucket.document(at(&key, &name), task.deadline).await? {
-                    Some(answer) => interaction::keep_stored(self, task, &told, &name, answer).await,
-                    None => self.gather(task, &told, &name, (JobKind::Interaction, |_, _| None), why).await,
+                match self.bucket.document(object(&key, &name), task.deadline).await? {
+                    Some(answer) => interaction::keep_stored(self, task, &reported, &name, answer).await,
+                    None => {
+                        self.gather(task, &reported, &name, (JobKind::Interaction, |_, _| None), why).await
+                    }
                 }
             }
             Ok(Job::Video(name)) => {
                 let key = video::answer_key(&name);
-                match self.bucket.document(at(&key, &name), task.deadline).await? {
-                    Some(answer) => video::keep_stored(self, task, &told, &name, answer).await,
+                match self.bucket.document(object(&key, &name), task.deadline).await? {
+                    Some(answer) => video::keep_stored(self, task, &reported, &name, answer).await,
                     None => {
                         let keys = |name: &Name, number| Some(video::sample_key(name, number));
-                        self.gather(task, &told, &name, (JobKind::Video, keys), why).await
+                        self.gather(task, &reported, &name, (JobKind::Video, keys), why).await
                     }
                 }
             }
@@ -39,7 +43,7 @@ impl Archive {
                     1 => Some(batch::answer_key(name)),
                     _ => None,
                 };
-                self.gather(task, &told, &name, (JobKind::Batch, keys), why).await
+                self.gather(task, &reported, &name, (JobKind::Batch, keys), why).await
             }
             Err(why) => Ok(Report::Nothing(why)),
         }
@@ -49,17 +53,17 @@ impl Archive {
     async fn gather(
         &self,
         task: Task<'_>,
-        told: &Told,
+        reported: &EventReport,
         name: &Name,
         (kind, keys): (JobKind, impl Fn(&Name, usize) -> Option<String>),
         why: &str,
-    ) -> Result<Report, Trouble> {
-        let mut job = told.ended(task.row, name, kind, "unknown");
+    ) -> Result<Report, ProcessingError> {
+        let mut job = reported.ended(task.row, name, kind, "unknown");
         job.model = video::model(name);
         let mut number = 0;
         while let Some(key) = keys(name, number) {
-            let at = At { lines: kind == JobKind::Batch && number == 0, ..at(&key, name) };
-            match self.bucket.adopt(at, None, task.deadline).await? {
+            let target = ObjectTarget { lines: kind == JobKind::Batch && number == 0, ..object(&key, name) };
+            match self.bucket.reuse_existing(target, None, task.deadline).await? {
                 Some(archived) => {
                     job.summary = job.summary.or(archived.summary.map(Sums::Batch));
                     archived.keep(&mut job);
@@ -79,6 +83,6 @@ impl Archive {
     }
 }
 
-fn at<'a>(key: &'a str, name: &'a Name) -> At<'a> {
-    At { key, job: name.as_str(), lines: false }
+fn object<'a>(key: &'a str, name: &'a Name) -> ObjectTarget<'a> {
+    ObjectTarget { key, job: name.as_str(), lines: false }
 }

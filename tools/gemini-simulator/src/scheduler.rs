@@ -11,13 +11,13 @@ use tokio::{select, sync::Notify, time::sleep};
 use super::{locked, movable_clock::MovableClock};
 use crate::clock::{Clock, Millis, until};
 
-pub(super) struct Agenda {
+pub(super) struct Scheduler {
     due: Mutex<BTreeSet<(Millis, String)>>,
     changed: Notify,
     clock: Arc<MovableClock>,
 }
 
-impl Agenda {
+impl Scheduler {
     pub(super) fn new(clock: &Arc<MovableClock>) -> Self {
         Self { due: Mutex::default(), changed: Notify::new(), clock: Arc::clone(clock) }
     }
@@ -69,26 +69,26 @@ mod tests {
     #[tokio::test]
     async fn what_is_due_first_comes_first_whenever_it_was_added() {
         let clock = Arc::new(MovableClock::default());
-        let agenda = Arc::new(Agenda::new(&clock));
+        let scheduler = Arc::new(Scheduler::new(&clock));
         let now = || clock.now();
-        agenda.add(now() + 60_000, "later");
+        scheduler.add(now() + 60_000, "later");
         let waiting = tokio::spawn({
-            let agenda = Arc::clone(&agenda);
-            async move { [agenda.next().await, agenda.next().await] }
+            let scheduler = Arc::clone(&scheduler);
+            async move { [scheduler.next().await, scheduler.next().await] }
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
-        agenda.add(now() + 40, "soon");
-        agenda.add(now() + 10, "sooner");
+        scheduler.add(now() + 40, "soon");
+        scheduler.add(now() + 10, "sooner");
         assert_eq!(waiting.await.unwrap(), ["sooner", "soon"]);
-        assert!(timeout(Duration::from_millis(20), agenda.next()).await.is_err());
+        assert!(timeout(Duration::from_millis(20), scheduler.next()).await.is_err());
     }
 
     #[tokio::test]
     async fn what_is_due_later_is_due_at_once_when_the_clock_is_moved_past_it() {
         let clock = Arc::new(MovableClock::default());
-        let agenda = Arc::new(Agenda::new(&clock));
-        agenda.add(clock.now() + 172_800_000, "in two days");
-        let waiting = tokio::spawn(async move { agenda.next().await });
+        let scheduler = Arc::new(Scheduler::new(&clock));
+        scheduler.add(clock.now() + 172_800_000, "in two days");
+        let waiting = tokio::spawn(async move { scheduler.next().await });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!waiting.is_finished());
         clock.move_to(Duration::from_secs(172_801)).await.unwrap();

@@ -21,7 +21,7 @@ use gemhook::{
 };
 
 #[derive(clap::Args)]
-pub struct PlaceArgs {
+pub struct TargetArgs {
     /// A deployed stack [default: what DELIVERIES_TABLE, JOBS_TABLE and BUCKET name, else the running
     /// `gemhook dev`]
     #[arg(long, value_name = "NAME", conflicts_with = "local", global = true)]
@@ -31,7 +31,7 @@ pub struct PlaceArgs {
 }
 
 /// Settings by the functions' own names where they have one, and clients for what they name.
-pub struct Place {
+pub struct Target {
     pub name: String,
     /// Whether everything is on this machine, so that there is no account to ask.
     pub local: bool,
@@ -48,7 +48,7 @@ pub struct Place {
 }
 
 /// Nothing that commands ask for carries results inline, but for a job that is looked at.
-const LONGEST_ANSWER: u64 = 1 << 30;
+const MAX_ANSWER_BYTES: u64 = 1 << 30;
 
 /// What says which place it is.
 const READ: [&str; 17] = [
@@ -71,14 +71,14 @@ const READ: [&str; 17] = [
     "WEBHOOK_TOLERANCE_SECONDS",
 ];
 
-impl PlaceArgs {
+impl TargetArgs {
     /// Whether somebody said where, rather than leaving it to be found.
     pub fn is_named(&self) -> bool {
         self.stack.is_some() || self.local.is_named()
     }
 
     /// The place that was named, if one was.
-    pub async fn named(&self) -> Result<Option<Place>> {
+    pub async fn named(&self) -> Result<Option<Target>> {
         match self.is_named() {
             true => self.open().await.map(Some),
             false => Ok(None),
@@ -86,19 +86,19 @@ impl PlaceArgs {
     }
 
     /// The place that was named, else a `gemhook dev` that runs, else none.
-    pub async fn named_or_dev(&self) -> Result<Option<Place>> {
+    pub async fn named_or_dev(&self) -> Result<Option<Target>> {
         if self.is_named() {
             return self.open().await.map(Some);
         }
         match self.local.or_running()? {
-            Some(at) => Place::of_dev(at).await.map(Some),
+            Some(at) => Target::of_dev(at).await.map(Some),
             None => Ok(None),
         }
     }
 
-    pub async fn open(&self) -> Result<Place> {
+    pub async fn open(&self) -> Result<Target> {
         if let Some(stack) = &self.stack {
-            return Place::of_stack(stack).await;
+            return Target::of_stack(stack).await;
         }
         let at = match self.local.named()? {
             Some(at) => Some(at),
@@ -106,13 +106,13 @@ impl PlaceArgs {
             None => self.local.or_running()?,
         };
         match at {
-            Some(at) => Place::of_dev(at).await,
-            None => Place::of_environment().await,
+            Some(at) => Target::of_dev(at).await,
+            None => Target::of_environment().await,
         }
     }
 }
 
-impl Place {
+impl Target {
     async fn of_stack(name: &str) -> Result<Self> {
         let sdk = aws::config(aws::archiver_timeouts()).await;
         let stack = Stack::read(&sdk, name).await?;
@@ -142,9 +142,9 @@ impl Place {
         let base =
             environment("GEMINI_BASE_URL").or_else(|| stack.parameter("GeminiBaseUrl").map(str::to_owned));
         settings.extend(base.map(|url| ("GEMINI_BASE_URL", url)));
-        let mut place = Self::new(format!("the stack {name}"), settings, sdk.clone(), &sdk, &sdk);
-        place.stack = Some(stack);
-        Ok(place)
+        let mut target = Self::new(format!("the stack {name}"), settings, sdk.clone(), &sdk, &sdk);
+        target.stack = Some(stack);
+        Ok(target)
     }
 
     async fn of_environment() -> Result<Self> {
@@ -157,10 +157,10 @@ impl Place {
             );
         }
         let sdk = aws::config(aws::archiver_timeouts()).await;
-        let mut place = Self::new("the environment".to_owned(), settings, sdk.clone(), &sdk, &sdk);
+        let mut target = Self::new("the environment".to_owned(), settings, sdk.clone(), &sdk, &sdk);
         let endpoint = environment("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| environment("AWS_ENDPOINT_URL"));
-        place.local = endpoint.and_then(|url| Url::parse(&url).ok()).is_some_and(|url| is_loopback(&url));
-        Ok(place)
+        target.local = endpoint.and_then(|url| Url::parse(&url).ok()).is_some_and(|url| is_loopback(&url));
+        Ok(target)
     }
 
     async fn of_dev(at: Addresses) -> Result<Self> {
@@ -176,11 +176,11 @@ impl Place {
         let config = |url: &str| plain_config(url, credentials, &at.aws_region, aws::archiver_timeouts());
         // The other services are never asked here.
         let tables = config(&at.dynamodb_url);
-        let mut place =
+        let mut target =
             Self::new("gemhook dev".to_owned(), settings, tables.clone(), &tables, &config(&at.s3_url));
-        place.local = true;
-        place.dev = Some(at);
-        Ok(place)
+        target.local = true;
+        target.dev = Some(at);
+        Ok(target)
     }
 
     fn new(
@@ -255,7 +255,7 @@ impl Place {
     pub fn gemini(&self) -> Result<Gemini> {
         let key = self.source("GEMINI_API_KEY", "GEMINI_API_KEY_SECRET_ID")?;
         let key = SecretStore::new(key, self.secrets.clone(), |text| Ok(Secret::new(text)));
-        Ok(Gemini::new(self.gemini_url()?, key, LONGEST_ANSWER)?)
+        Ok(Gemini::new(self.gemini_url()?, key, MAX_ANSWER_BYTES)?)
     }
 }
 

@@ -4,20 +4,20 @@ use serde_json::{Map, Value};
 
 use super::Report;
 use crate::{
+    error::ProcessingError,
     gemini::Name,
     job::{EndedJob, JobKind, OpenJob},
     ledger::Delivery,
-    trouble::Trouble,
     webhook::Event,
 };
 
 /// The event, and the error in it.
-pub(super) struct Told {
+pub(super) struct EventReport {
     pub event: Event,
     error: Option<Value>,
 }
 
-impl Told {
+impl EventReport {
     pub fn of(row: &Delivery) -> Self {
         Self { event: Event::parse(&row.body), error: error(&row.body) }
     }
@@ -33,9 +33,12 @@ impl Told {
     }
 
     /// A job that goes on. The API is read eventually consistent: an end must not be used up as "still open".
-    pub fn open(&self, job: OpenJob) -> Result<Report, Trouble> {
-        if self.event.tells_of_an_end() {
-            return Err(Trouble::passing(format!("the event tells of an end, but the job is {}", job.state)));
+    pub fn open(&self, job: OpenJob) -> Result<Report, ProcessingError> {
+        if self.event.reports_an_end() {
+            return Err(ProcessingError::transient(format!(
+                "the event tells of an end, but the job is {}",
+                job.state
+            )));
         }
         Ok(Report::Open(job))
     }

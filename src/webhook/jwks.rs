@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// A `v1a` signature is tried with every Ed25519 key, so their number is bounded. Real sets hold about three.
-const MOST_KEYS: usize = 32;
-const LONGEST_KEY_ID: usize = 128;
+const MAX_KEYS: usize = 32;
+const MAX_KEY_ID_BYTES: usize = 128;
 const ED25519_BYTES: usize = 32;
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
@@ -54,7 +54,7 @@ impl KeySet {
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let listed: Listed = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let mut set = Self::default();
-        for entry in listed.keys.into_iter().take(MOST_KEYS) {
+        for entry in listed.keys.into_iter().take(MAX_KEYS) {
             if let Ok(entry) = serde_json::from_value::<Entry>(entry) {
                 set.add(entry);
             }
@@ -77,7 +77,7 @@ impl KeySet {
             }
             ("RSA", _) if matches!(algorithm, None | Some("RS256")) => {
                 let key = entry.n.as_deref().zip(entry.e.as_deref()).and_then(|(n, e)| rsa(n, e));
-                if let Some((id, key)) = entry.kid.filter(|id| id.len() <= LONGEST_KEY_ID).zip(key) {
+                if let Some((id, key)) = entry.kid.filter(|id| id.len() <= MAX_KEY_ID_BYTES).zip(key) {
                     self.rsa.insert(id, key);
                 }
             }

@@ -22,7 +22,7 @@ const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// The ETag of a part and its checksum, as they were sent.
 type SentPart = (Option<ETag>, Option<String>);
 
-pub struct Strict {
+pub struct S3Semantics {
     fs: FileSystem,
     disk: Disk,
     /// By hash of the key. A reader takes it too, so that it never pairs data with another write's metadata.
@@ -74,7 +74,7 @@ impl Condition {
     }
 }
 
-impl Strict {
+impl S3Semantics {
     pub fn new(disk: Disk) -> S3Result<Self> {
         let locks = std::array::from_fn(|_| Mutex::new(()));
         Ok(Self { fs: FileSystem::new(&disk.root)?, disk, locks, sent: Mutex::default() })

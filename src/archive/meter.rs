@@ -10,14 +10,14 @@ use sha2::{
     digest::common::hazmat::{SerializableState, SerializedState},
 };
 
-use super::tally::Tally;
+use super::line_counter::LineCounter;
 use crate::job::Summary;
 
 /// Everything known of an object once all its bytes have passed.
-pub struct Measure {
+pub struct Meter {
     digest: Sha256,
     pub bytes: u64,
-    lines: Option<Tally>,
+    lines: Option<LineCounter>,
 }
 
 /// A count that was interrupted after `bytes` bytes.
@@ -26,13 +26,13 @@ pub struct Mark {
     pub bytes: u64,
     /// The state of the SHA-256 in base64. It is readable by every 0.11 version of the crate `sha2`.
     digest: String,
-    lines: Option<Tally>,
+    lines: Option<LineCounter>,
 }
 
-impl Measure {
+impl Meter {
     /// Of results in lines, or of bytes that are not looked into.
     pub fn new(lines: bool) -> Self {
-        Self { digest: Sha256::new(), bytes: 0, lines: lines.then(Tally::default) }
+        Self { digest: Sha256::new(), bytes: 0, lines: lines.then(LineCounter::default) }
     }
 
     pub fn take(&mut self, piece: &[u8]) {
@@ -63,7 +63,7 @@ impl Measure {
     }
 
     pub fn finish(self) -> (u64, [u8; 32], Option<Summary>) {
-        (self.bytes, self.digest.finalize().into(), self.lines.map(Tally::finish))
+        (self.bytes, self.digest.finalize().into(), self.lines.map(LineCounter::finish))
     }
 }
 
@@ -81,11 +81,11 @@ mod tests {
         let whole =
             Summary { requests: 4, failed: 1, empty: 2, unreadable: 1, tokens_in: 7, ..Summary::default() };
         for cut in 0..=TEXT.len() {
-            let mut before = Measure::new(true);
+            let mut before = Meter::new(true);
             before.take(&TEXT[..cut]);
             let mark = serde_json::to_string(&before.mark()).unwrap();
             let mark: Mark = serde_json::from_str(&mark).unwrap();
-            let mut after = Measure::resume(&mark).unwrap();
+            let mut after = Meter::resume(&mark).unwrap();
             after.take(&TEXT[cut..]);
             let (bytes, digest, lines) = after.finish();
             let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -99,9 +99,9 @@ mod tests {
 
     #[test]
     fn a_state_that_is_none_is_not_taken_up() {
-        let mark = Measure::new(false).mark();
+        let mark = Meter::new(false).mark();
         for digest in ["", "AAAA", "no base64"] {
-            assert!(Measure::resume(&Mark { digest: digest.to_owned(), ..mark.clone() }).is_none());
+            assert!(Meter::resume(&Mark { digest: digest.to_owned(), ..mark.clone() }).is_none());
         }
     }
 }

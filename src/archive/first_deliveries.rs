@@ -11,8 +11,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::bucket::{At, Bucket, Written};
-use crate::{clock::rfc3339, ledger::Delivery, trouble::Trouble};
+use super::bucket::{Bucket, ObjectTarget, PutOutcome};
+use crate::{clock::rfc3339, error::ProcessingError, ledger::Delivery};
 
 /// The folder in the bucket.
 const FOLDER: &str = "first-deliveries";
@@ -32,8 +32,8 @@ impl FirstDeliveries {
     /// Keeps a delivery that is worked for the first time. The bucket counts, so that instances need not.
     pub async fn keep(&self, bucket: &Bucket, row: &Delivery) {
         let (Some(headers), 1) = (&row.headers, row.attempt) else { return };
-        if let Err(trouble) = self.write(bucket, row, headers).await {
-            tracing::warn!(webhook_id = row.key, why = trouble.to_string(), "a first delivery was not kept");
+        if let Err(error) = self.write(bucket, row, headers).await {
+            tracing::warn!(webhook_id = row.key, why = error.to_string(), "a first delivery was not kept");
         }
     }
 
@@ -42,13 +42,13 @@ impl FirstDeliveries {
         bucket: &Bucket,
         row: &Delivery,
         headers: &BTreeMap<String, String>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ProcessingError> {
         for number in self.next.load(Ordering::Relaxed)..=self.most {
             let key = format!("{FOLDER}/{number}.json");
-            let at = At { key: &key, job: &row.key, lines: false };
-            let written = bucket.put(at, "application/json", record(row, headers)).await?;
+            let target = ObjectTarget { key: &key, job: &row.key, lines: false };
+            let written = bucket.put(target, "application/json", record(row, headers)).await?;
             self.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
-            if matches!(written, Written::New) {
+            if matches!(written, PutOutcome::New) {
                 return Ok(());
             }
         }

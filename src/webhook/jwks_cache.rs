@@ -12,28 +12,28 @@ use std::{
 use reqwest::{Url, header::CACHE_CONTROL, redirect::Policy};
 use tokio::sync::Mutex;
 
-use super::keys::KeySet;
+use super::jwks::KeySet;
 use crate::clock::{Millis, SharedClock, SystemClock};
 
 /// Bounds and default of `max-age`, in milliseconds.
-const SHORTEST: Millis = 300_000;
-const USUAL: Millis = 3_600_000;
-const LONGEST: Millis = 86_400_000;
+const MIN_TTL: Millis = 300_000;
+const DEFAULT_TTL: Millis = 3_600_000;
+const MAX_TTL: Millis = 86_400_000;
 
 /// At least this long between two fetches, whatever strangers send.
-const COOL_DOWN: Millis = 60_000;
+const MIN_REFRESH_INTERVAL: Millis = 60_000;
 /// At least this long between two fetches while there is no key at all.
 const RETRY: Millis = 5_000;
 
-const PATIENCE: Duration = Duration::from_millis(1500);
-const LARGEST_SET: usize = 256 * 1024;
+const FETCH_TIMEOUT: Duration = Duration::from_millis(1500);
+const MAX_JWKS_BYTES: usize = 256 * 1024;
 
 /// There are no keys, or newer ones would be needed and may not be fetched yet: our trouble, not the sender's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the public keys: {0}")]
-pub struct KeysOwed(String);
+pub struct JwksUnavailable(String);
 
-pub struct KeySource {
+pub struct JwksCache {
     url: Url,
     http: reqwest::Client,
     clock: SharedClock,
@@ -55,9 +55,9 @@ struct NextFetch {
     not_before: Millis,
 }
 
-impl KeySource {
+impl JwksCache {
     pub fn new(url: Url) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE).build()?;
+        let http = reqwest::Client::builder().redirect(Policy::none()).timeout(FETCH_TIMEOUT).build()?;
         let clock = Arc::new(SystemClock);
         Ok(Self { url, http, clock, held: RwLock::new(None), fetching: Mutex::default() })
     }
@@ -73,7 +73,7 @@ impl KeySource {
     }
 
     /// The keys as they are known. Stale ones serve while no newer ones are to be had.
-    pub(super) async fn current(&self) -> Result<Arc<KeySet>, KeysOwed> {
+    pub(super) async fn current(&self) -> Result<Arc<KeySet>, JwksUnavailable> {
         if let Some(held) = self.held().filter(|held| self.clock.now() < held.fresh_until) {
             return Ok(held.keys);
         }
@@ -88,28 +88,28 @@ impl KeySource {
     }
 
     /// Keys of a later fetch than the known ones, for a signature that none of those made.
-    pub(super) async fn newer_than(&self, known: u64) -> Result<Arc<KeySet>, KeysOwed> {
+    pub(super) async fn newer_than(&self, known: u64) -> Result<Arc<KeySet>, JwksUnavailable> {
         let mut next = self.fetching.lock().await;
         if let Some(held) = self.held().filter(|held| held.generation > known) {
             return Ok(held.keys);
         }
         if self.clock.now() < next.not_before {
-            return Err(KeysOwed(
+            return Err(JwksUnavailable(
                 "no known key made the signature, and the next refresh is rate-limited".to_owned(),
             ));
         }
         match self.fetch().await {
             Ok(held) => {
-                next.not_before = self.clock.now() + COOL_DOWN;
+                next.not_before = self.clock.now() + MIN_REFRESH_INTERVAL;
                 let keys = Arc::clone(&held.keys);
                 *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
                 Ok(keys)
             }
             Err(why) => {
-                let wait = if self.held().is_some() { COOL_DOWN } else { RETRY };
+                let wait = if self.held().is_some() { MIN_REFRESH_INTERVAL } else { RETRY };
                 next.not_before = self.clock.now() + wait;
                 tracing::warn!(why, "the public keys could not be fetched");
-                Err(KeysOwed(why))
+                Err(JwksUnavailable(why))
             }
         }
     }
@@ -125,11 +125,11 @@ impl KeySource {
             return Err(format!("{} answered {}", self.url, answer.status().as_u16()));
         }
         let control = answer.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
-        let fresh = control.and_then(max_age).unwrap_or(USUAL).clamp(SHORTEST, LONGEST);
+        let fresh = control.and_then(max_age).unwrap_or(DEFAULT_TTL).clamp(MIN_TTL, MAX_TTL);
         let mut text = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(broken)? {
             text.extend_from_slice(&piece);
-            if text.len() > LARGEST_SET {
+            if text.len() > MAX_JWKS_BYTES {
                 return Err("the set is too large".to_owned());
             }
         }

@@ -3,13 +3,13 @@
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 use uuid::Uuid;
 
-use super::{Condition, Strict};
+use super::{Condition, S3Semantics};
 use crate::dev::stores::disk::{STAGING, refuse, staged_upload};
 
 /// S3 lists no more parts at once.
 const PAGE: i32 = 1000;
 
-impl Strict {
+impl S3Semantics {
     pub(super) async fn create(
         &self,
         mut req: S3Request<CreateMultipartUploadInput>,

@@ -11,7 +11,7 @@ const LARGEST: u64 = 64 << 30;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Wish {
+pub(super) struct Directives {
     /// How many bytes of text, or of each image or video, there are to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
@@ -78,29 +78,31 @@ impl Filtered {
     }
 }
 
-impl Wish {
+impl Directives {
     /// Reads the wish in a text. A text without one wishes for nothing.
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
-        let Some((_, wish)) = text.split_once(MARK) else { return Ok(Self::default()) };
-        let wish = serde_json::Deserializer::from_str(wish).into_iter::<Self>().next();
-        let wish = wish.transpose().map_err(|error| Failure::invalid(format!("{MARK} {error}")))?;
-        let wish = wish.ok_or_else(|| Failure::invalid(format!("{MARK} is followed by nothing")))?;
-        match wish.size {
+        let Some((_, directives)) = text.split_once(MARK) else { return Ok(Self::default()) };
+        let directives = serde_json::Deserializer::from_str(directives).into_iter::<Self>().next();
+        let directives =
+            directives.transpose().map_err(|error| Failure::invalid(format!("{MARK} {error}")))?;
+        let directives =
+            directives.ok_or_else(|| Failure::invalid(format!("{MARK} is followed by nothing")))?;
+        match directives.size {
             Some(size) if size > LARGEST => {
                 Err(Failure::invalid(format!("{MARK} size may be {LARGEST} at most")))
             }
-            _ => Ok(wish),
+            _ => Ok(directives),
         }
     }
 
     /// The same, where only some ends can be brought about.
     pub(super) fn read_for(text: &str, endings: &[Ending]) -> Result<Self, Failure> {
-        let wish = Self::read(text)?;
-        match wish.state {
+        let directives = Self::read(text)?;
+        match directives.state {
             Some(state) if !endings.contains(&state) => Err(Failure::invalid(format!(
                 "{MARK} this job cannot end as {state:?}; it may as {endings:?}"
             ))),
-            _ => Ok(wish),
+            _ => Ok(directives),
         }
     }
 }
@@ -111,14 +113,19 @@ mod tests {
 
     #[test]
     fn a_wish_is_found_anywhere_in_a_text() {
-        assert_eq!(Wish::read("a cat").unwrap(), Wish::default());
-        let wish = Wish::read(r#"a cat, simulate: {"size": 7, "fail": "no", "state": "expired"} and a dog"#);
-        let want =
-            Wish { size: Some(7), fail: Some("no".into()), state: Some(Ending::Expired), ..Wish::default() };
-        assert_eq!(wish.unwrap(), want);
+        assert_eq!(Directives::read("a cat").unwrap(), Directives::default());
+        let directives =
+            Directives::read(r#"a cat, simulate: {"size": 7, "fail": "no", "state": "expired"} and a dog"#);
+        let want = Directives {
+            size: Some(7),
+            fail: Some("no".into()),
+            state: Some(Ending::Expired),
+            ..Directives::default()
+        };
+        assert_eq!(directives.unwrap(), want);
         for (filtered, of_three) in [("true", 3), ("false", 0), ("2", 2), ("9", 3)] {
-            let wish = Wish::read(&format!("simulate:{{\"filtered\":{filtered}}}")).unwrap();
-            assert_eq!(wish.filtered.of(3), of_three);
+            let directives = Directives::read(&format!("simulate:{{\"filtered\":{filtered}}}")).unwrap();
+            assert_eq!(directives.filtered.of(3), of_three);
         }
     }
 
@@ -132,10 +139,11 @@ mod tests {
             (r#"simulate: {"size": 1e30}"#, "invalid type"),
             (r#"simulate: {"size": 99999999999999}"#, "may be 68719476736 at most"),
         ] {
-            let failure = Wish::read(text).unwrap_err();
+            let failure = Directives::read(text).unwrap_err();
             assert!(failure.message.contains(why), "{}", failure.message);
         }
-        let failure = Wish::read_for(r#"simulate: {"state": "expired"}"#, &[Ending::Incomplete]).unwrap_err();
+        let failure =
+            Directives::read_for(r#"simulate: {"state": "expired"}"#, &[Ending::Incomplete]).unwrap_err();
         assert!(failure.message.contains("cannot end as Expired"), "{}", failure.message);
     }
 }

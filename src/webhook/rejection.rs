@@ -2,7 +2,7 @@
 
 /// A reason to refuse. Its code goes to the log, never to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum Rejection {
     MissingHeader,
     BadId,
     BadTimestamp,
@@ -27,7 +27,7 @@ pub enum Refusal {
     MalformedRequest,
 }
 
-impl Refusal {
+impl Rejection {
     pub fn code(self) -> &'static str {
         match self {
             Self::MissingHeader => "missing_header",

@@ -7,10 +7,10 @@
 use super::{
     binding::{self, BindingKey},
     headers::Unverified,
+    jwks::KeySet,
+    jwks_cache::JwksCache,
     jwt::{self, Token},
-    key_source::KeySource,
-    keys::KeySet,
-    refusal::Refusal,
+    rejection::Rejection,
     signing::SigningSecrets,
     v1, v1a,
     verifier::{Tolerance, Trust, Verified, Verifier},
@@ -18,9 +18,9 @@ use super::{
 use crate::secrets::SecretStore;
 
 /// The trust anchors of an endpoint. What is not there cannot be trusted; nothing switches checking off.
-pub struct Gate {
+pub struct Authenticator {
     pub secrets: Option<SecretStore<SigningSecrets>>,
-    pub keys: Option<KeySource>,
+    pub keys: Option<JwksCache>,
     pub audience: Option<String>,
     pub binding: Option<SecretStore<BindingKey>>,
     pub tolerance: Tolerance,
@@ -32,13 +32,13 @@ pub enum Verdict {
     /// It may become a row.
     Authenticated(Box<Verified>),
     /// It may not, and sending it again changes nothing.
-    Rejected(Refusal),
+    Rejected(Rejection),
     /// Our own trouble, in words for the log: the sender should try again.
     Unavailable(String),
 }
 
-impl From<Result<Verified, Refusal>> for Verdict {
-    fn from(result: Result<Verified, Refusal>) -> Self {
+impl From<Result<Verified, Rejection>> for Verdict {
+    fn from(result: Result<Verified, Rejection>) -> Self {
         result.map_or_else(Self::Rejected, |verified| Self::Authenticated(Box::new(verified)))
     }
 }
@@ -50,7 +50,7 @@ impl Verdict {
             (proved @ Self::Authenticated(_), _) | (_, proved @ Self::Authenticated(_)) => proved,
             (unavailable @ Self::Unavailable(_), _) | (_, unavailable @ Self::Unavailable(_)) => unavailable,
             // The other anchor knows no such form, so the reason is this one's.
-            (rejected, Self::Rejected(Refusal::NoSupportedSignature)) => rejected,
+            (rejected, Self::Rejected(Rejection::NoSupportedSignature)) => rejected,
             (Self::Rejected(_), rejected) => rejected,
         }
     }
@@ -59,21 +59,21 @@ impl Verdict {
     fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Authenticated(_) | Self::Rejected(Refusal::TimestampTooOld | Refusal::TimestampTooNew)
+            Self::Authenticated(_) | Self::Rejected(Rejection::TimestampTooOld | Rejection::TimestampTooNew)
         )
     }
 
     fn is_by_no_known_key(&self) -> bool {
-        matches!(self, Self::Rejected(Refusal::NoMatchingSignature | Refusal::UnknownKey))
+        matches!(self, Self::Rejected(Rejection::NoMatchingSignature | Rejection::UnknownKey))
     }
 }
 
-impl Gate {
+impl Authenticator {
     /// `now` is in seconds since the epoch.
-    pub async fn admit(&self, delivery: &Unverified, now: i64) -> Verdict {
+    pub async fn authenticate(&self, delivery: &Unverified, now: i64) -> Verdict {
         let timestamp = match delivery.timestamp() {
             Ok(timestamp) => timestamp,
-            Err(refusal) => return Verdict::Rejected(refusal),
+            Err(rejection) => return Verdict::Rejected(rejection),
         };
         // Nothing newer is fetched for a delivery that its age would refuse anyway.
         let may_refresh = self.tolerance.check(timestamp, now).is_ok();
@@ -111,9 +111,9 @@ impl Gate {
     }
 
     async fn by_public_key(&self, delivery: &Unverified, now: i64, may_refresh: bool) -> Verdict {
-        let Some(source) = &self.keys else { return Verdict::Rejected(Refusal::NoSupportedSignature) };
-        if let Err(refusal) = self.check_public_key_form(delivery) {
-            return Verdict::Rejected(refusal);
+        let Some(source) = &self.keys else { return Verdict::Rejected(Rejection::NoSupportedSignature) };
+        if let Err(rejection) = self.check_public_key_form(delivery) {
+            return Verdict::Rejected(rejection);
         }
         let verify = |keys: &KeySet| {
             let audience = self.audience.as_deref();
@@ -127,7 +127,7 @@ impl Gate {
         };
         // A token names its key: where that key is known, no other one made the signature.
         let by_a_newer_key = match &verdict {
-            Verdict::Rejected(Refusal::NoMatchingSignature) => !jwt::is_token(delivery.signature()),
+            Verdict::Rejected(Rejection::NoMatchingSignature) => !jwt::is_token(delivery.signature()),
             verdict => verdict.is_by_no_known_key(),
         };
         if !by_a_newer_key || !may_refresh {
@@ -140,14 +140,14 @@ impl Gate {
     }
 
     /// Refuses what no public key could have made, so that it is no reason to fetch keys.
-    fn check_public_key_form(&self, delivery: &Unverified) -> Result<(), Refusal> {
+    fn check_public_key_form(&self, delivery: &Unverified) -> Result<(), Rejection> {
         let header = delivery.signature();
         if self.audience.is_some() && jwt::is_token(header) {
             return Token::parse(header).map(|_| ());
         }
         match (v1a::is_named(header), v1a::signatures(header).is_empty()) {
-            (false, _) => Err(Refusal::NoSupportedSignature),
-            (true, true) => Err(Refusal::NoMatchingSignature),
+            (false, _) => Err(Rejection::NoSupportedSignature),
+            (true, true) => Err(Rejection::NoMatchingSignature),
             (true, false) => Ok(()),
         }
     }
@@ -163,7 +163,7 @@ impl Gate {
         }
         match binding::is_bound(store, &[metadata]).await {
             Ok(true) => Verdict::Authenticated(delivery),
-            Ok(false) => Verdict::Rejected(Refusal::NotBound),
+            Ok(false) => Verdict::Rejected(Rejection::NotBound),
             Err(error) => Verdict::Unavailable(error.to_string()),
         }
     }

@@ -8,14 +8,14 @@ use aws_sdk_dynamodb::{
 use super::{
     LedgerError, NewDelivery,
     condition::{Binds, Item, text},
-    patience::{contended, patiently},
+    conflict_retry::{is_conflict, retry_conflicts},
     schema::attr,
     transitions,
 };
 
 /// What became of a put. Every one of them means that a row with this body is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum Inserted {
     Stored,
     /// Stored by an earlier try of this very call.
     StoredBefore,
@@ -24,7 +24,7 @@ pub enum Put {
     OtherBody(String),
 }
 
-impl Put {
+impl Inserted {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -44,27 +44,27 @@ impl Put {
 }
 
 /// The one thing that the receiver may do with the table.
-pub struct Inbox {
+pub struct DeliveryWriter {
     dynamodb: Client,
     table: String,
 }
 
-impl Inbox {
+impl DeliveryWriter {
     pub fn new(dynamodb: Client, table: impl Into<String>) -> Self {
         Self { dynamodb, table: table.into() }
     }
 
-    pub async fn put(&self, delivery: NewDelivery) -> Result<Put, LedgerError> {
+    pub async fn insert(&self, delivery: NewDelivery) -> Result<Inserted, LedgerError> {
         let binds = Binds::default().value(":receipt", delivery.receipt().cloned());
-        let Some(old) = self.refused_by(delivery.clone()).await? else { return Ok(Put::Stored) };
+        let Some(old) = self.refused_by(delivery.clone()).await? else { return Ok(Inserted::Stored) };
         let known = text(&old, attr::BODY_SHA256);
         if known.is_some_and(|known| known != delivery.digest) {
             let beside = delivery.beside();
             let key = beside.key.clone();
             self.refused_by(beside).await?;
-            return Ok(Put::OtherBody(key));
+            return Ok(Inserted::OtherBody(key));
         }
-        Ok(if transitions::PUT.is_done(&old, &binds) { Put::StoredBefore } else { Put::Duplicate })
+        Ok(if transitions::PUT.is_done(&old, &binds) { Inserted::StoredBefore } else { Inserted::Duplicate })
     }
 
     /// Puts, and returns the row that stood in the way (empty if DynamoDB did not show it).
@@ -78,7 +78,7 @@ impl Inbox {
             .condition_expression(condition.condition)
             .set_expression_attribute_names(Some(condition.names))
             .return_values_on_condition_check_failure(AllOld);
-        match patiently(contended, || put.clone().send()).await {
+        match retry_conflicts(is_conflict, || put.clone().send()).await {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
                 Some(ConditionalCheckFailedException(refused)) => {

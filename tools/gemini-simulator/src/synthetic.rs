@@ -9,7 +9,7 @@ use futures_util::{Stream, stream};
 use sha2::{Digest, Sha256};
 
 /// Divisible by three, so that every piece but the last is base64 without padding.
-const PIECE: u64 = 60 * 1024;
+const CHUNK_BYTES: u64 = 60 * 1024;
 
 /// Nothing that JSON would have to escape.
 const LETTERS: &[u8; 32] = b"etaoinshrdlucmfwypvbgkjqxz      ";
@@ -39,8 +39,8 @@ pub(super) fn stream(
     range: Range<u64>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
     let seed = seed(name);
-    stream::iter((range.start..range.end).step_by(PIECE as usize).map(move |start| {
-        let bytes = piece(seed, start..range.end.min(start.saturating_add(PIECE)));
+    stream::iter((range.start..range.end).step_by(CHUNK_BYTES as usize).map(move |start| {
+        let bytes = piece(seed, start..range.end.min(start.saturating_add(CHUNK_BYTES)));
         Ok(match form {
             Form::Bytes => bytes.into(),
             Form::Text => letters(bytes).into(),

@@ -2,7 +2,7 @@
 //!
 //! | status | class | what it proves |
 //! | --- | --- | --- |
-//! | 401, 400 for the key | `KeyRefused` | nothing about the job |
+//! | 401, 400 for the key | `Unauthorized` | nothing about the job |
 //! | 400, 402, 403 | `Rejected` | nothing about the job: billing, permission, a retired schema |
 //! | 404, 410 | `Absent` | the API does not know the name, or not yet |
 //! | others | `Passing` | nothing |
@@ -16,30 +16,32 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use crate::trouble::Trouble;
+use crate::error::ProcessingError;
 
-const LONGEST_MESSAGE: usize = 160;
+const MAX_MESSAGE_CHARS: usize = 160;
 
 /// A quota of a day does not recover within minutes.
 const DAILY_QUOTA_WAIT: Duration = Duration::from_secs(3600);
 
 /// Sorts an answer that is no success. `doing` says what was asked for.
-pub(super) fn sort(doing: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
+pub(super) fn classify(doing: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProcessingError {
     let error = error_of(body);
     let message =
         error.as_ref().and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();
-    let message: String = message.chars().take(LONGEST_MESSAGE).collect();
+    let message: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
     let why = match message.as_str() {
         "" => format!("{doing}: Gemini answered {}", status.as_u16()),
         said => format!("{doing}: Gemini answered {}: {said}", status.as_u16()),
     };
     match status.as_u16() {
-        401 => Trouble::KeyRefused(why),
-        400 if error.as_ref().is_some_and(key_is_invalid) => Trouble::KeyRefused(why),
-        400 | 402 | 403 => Trouble::Rejected(why),
-        404 | 410 => Trouble::Absent(why),
-        408 | 429 | 500..=599 => Trouble::Passing { why, after: wait_asked(error.as_ref(), headers) },
-        _ => Trouble::passing(why),
+        401 => ProcessingError::Unauthorized(why),
+        400 if error.as_ref().is_some_and(key_is_invalid) => ProcessingError::Unauthorized(why),
+        400 | 402 | 403 => ProcessingError::Rejected(why),
+        404 | 410 => ProcessingError::NotFound(why),
+        408 | 429 | 500..=599 => {
+            ProcessingError::Transient { why, after: wait_asked(error.as_ref(), headers) }
+        }
+        _ => ProcessingError::transient(why),
     }
 }
 
@@ -112,22 +114,22 @@ fn is_daily(quota: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn sorted(status: u16, body: &str) -> Trouble {
-        sort("x", StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
+    fn sorted(status: u16, body: &str) -> ProcessingError {
+        classify("x", StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
     }
 
     #[test]
     fn a_quota_names_its_delay() {
         let body = r#"[{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED","details":[
             {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"29.5s"}]}}]"#;
-        let Trouble::Passing { why, after } = sorted(429, body) else { panic!("not passing") };
+        let ProcessingError::Transient { why, after } = sorted(429, body) else { panic!("not passing") };
         assert_eq!(after, Some(Duration::from_millis(29_500)));
         assert_eq!(why, "x: Gemini answered 429: slow down");
     }
 
     fn asked(details: Value) -> Option<Duration> {
         let body = serde_json::json!({"error": {"code": 429, "details": details}}).to_string();
-        let Trouble::Passing { after, .. } = sorted(429, &body) else { panic!("not passing") };
+        let ProcessingError::Transient { after, .. } = sorted(429, &body) else { panic!("not passing") };
         after
     }
 
@@ -165,16 +167,16 @@ mod tests {
     fn answers_fall_into_their_class() {
         let bad_key = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.",
             "details":[{"reason":"API_KEY_INVALID"}]}}"#;
-        assert!(matches!(sorted(400, bad_key), Trouble::KeyRefused(_)));
-        assert!(matches!(sorted(401, ""), Trouble::KeyRefused(_)));
+        assert!(matches!(sorted(400, bad_key), ProcessingError::Unauthorized(_)));
+        assert!(matches!(sorted(401, ""), ProcessingError::Unauthorized(_)));
         for status in [404, 410] {
-            assert!(matches!(sorted(status, "{}"), Trouble::Absent(_)), "{status}");
+            assert!(matches!(sorted(status, "{}"), ProcessingError::NotFound(_)), "{status}");
         }
         for status in [400, 402, 403] {
-            assert!(matches!(sorted(status, "{}"), Trouble::Rejected(_)), "{status}");
+            assert!(matches!(sorted(status, "{}"), ProcessingError::Rejected(_)), "{status}");
         }
         for status in [302, 408, 429, 500, 503, 504] {
-            assert!(matches!(sorted(status, "<html>"), Trouble::Passing { .. }), "{status}");
+            assert!(matches!(sorted(status, "<html>"), ProcessingError::Transient { .. }), "{status}");
         }
     }
 }

@@ -16,16 +16,16 @@ use super::{changes::Change, machine::context};
 use gemhook::archiver::Archiver;
 
 const EVERY: Duration = Duration::from_millis(50);
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENCY: usize = 8;
 
 /// Stands at the end of the stream: what was written before is the first sweep's.
-pub(super) struct Pump {
+pub(super) struct StreamPump {
     streams: Client,
     arn: String,
     iterator: String,
 }
 
-impl Pump {
+impl StreamPump {
     pub async fn open(streams: Client, table: &str) -> Result<Self> {
         let listed = streams.list_streams().table_name(table).send().await?;
         let arn = listed.streams().first().and_then(|stream| stream.stream_arn()).map(str::to_owned);
@@ -46,7 +46,7 @@ impl Pump {
 
     /// Runs until the task is dropped. Invocations run beside each other, as they do in Lambda.
     pub async fn run(mut self, archiver: Arc<Archiver>, changes: broadcast::Sender<Change>) {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = Arc::new(Semaphore::new(MAX_CONCURRENCY));
         loop {
             match self.streams.get_records().shard_iterator(&self.iterator).send().await {
                 Ok(read) => {
@@ -55,13 +55,13 @@ impl Pump {
                         let wanted = change.state == "received";
                         // Nobody may be listening.
                         let _ = changes.send(change);
-                        if wanted && let Ok(place) = Arc::clone(&places).acquire_owned().await {
+                        if wanted && let Ok(target) = Arc::clone(&places).acquire_owned().await {
                             let (archiver, event) = (Arc::clone(&archiver), self.event(record));
                             tokio::spawn(async move {
                                 if let Err(error) = archiver.invoke(event).await {
                                     tracing::error!(%error, "a stream record was not worked");
                                 }
-                                drop(place);
+                                drop(target);
                             });
                         }
                     }

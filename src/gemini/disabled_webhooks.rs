@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Gemini, broken};
-use crate::trouble::Trouble;
+use crate::error::ProcessingError;
 
-const SWITCHED_OFF: &str = "disabled_due_to_failed_deliveries";
-const LONGEST_PAGE: u64 = 8 * 1024 * 1024;
-const MOST_PAGES: usize = 100;
+const DISABLED: &str = "disabled_due_to_failed_deliveries";
+const MAX_PAGE_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_PAGES: usize = 100;
 
 /// A registered webhook, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -29,8 +29,8 @@ struct Page {
 }
 
 impl Webhook {
-    pub fn is_switched_off(&self) -> bool {
-        self.state == SWITCHED_OFF
+    pub fn is_disabled(&self) -> bool {
+        self.state == DISABLED
     }
 
     /// Whether it delivers to this address. A slash at the end makes no difference.
@@ -41,13 +41,13 @@ impl Webhook {
 
 impl Gemini {
     /// All webhooks of the key's project. None where the API is an older one without webhooks (404).
-    pub async fn webhooks(&self) -> Result<Option<Vec<Webhook>>, Trouble> {
+    pub async fn webhooks(&self) -> Result<Option<Vec<Webhook>>, ProcessingError> {
         let (mut all, mut token) = (Vec::new(), None::<String>);
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             let mut query = vec![("page_size", "1000")];
             query.extend(token.as_deref().map(|token| ("page_token", token)));
-            let page: Page = match self.read("list webhooks", "webhooks", &query, LONGEST_PAGE).await {
-                Err(Trouble::Absent(_)) => return Ok(None),
+            let page: Page = match self.read("list webhooks", "webhooks", &query, MAX_PAGE_BYTES).await {
+                Err(ProcessingError::NotFound(_)) => return Ok(None),
                 page => page?,
             };
             all.extend(page.webhooks);
@@ -60,7 +60,7 @@ impl Gemini {
     }
 
     /// Switches a webhook on again.
-    pub async fn enable_webhook(&self, webhook: &Webhook) -> Result<(), Trouble> {
+    pub async fn enable_webhook(&self, webhook: &Webhook) -> Result<(), ProcessingError> {
         let doing = "switch the webhook on";
         let key = self.key().await?;
         // The API ignores `update_mask` and applies exactly the fields of the body.
@@ -73,6 +73,6 @@ impl Gemini {
         if answer.status().is_success() {
             return Ok(());
         }
-        Err(Trouble::passing(format!("{doing}: Gemini answered {}", answer.status().as_u16())))
+        Err(ProcessingError::transient(format!("{doing}: Gemini answered {}", answer.status().as_u16())))
     }
 }

@@ -5,9 +5,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::{
     LedgerError,
     condition::{Item, number, text},
-    patience::{contended, patiently},
+    conflict_retry::{is_conflict, retry_conflicts},
     schema::{DUE, attr},
-    state::TroubleKind,
+    state::ErrorKind,
     store::{Store, Table},
 };
 use crate::clock::Millis;
@@ -21,26 +21,26 @@ pub struct DueRow {
     /// How many leases of the row ran out without a word of their worker.
     pub crashes: i64,
     /// What the row waits out, where it waits.
-    pub trouble: Option<TroubleKind>,
+    pub error_kind: Option<ErrorKind>,
 }
 
 /// A page of due rows, and where the next one begins.
-pub struct DuePage {
+pub struct DueRows {
     pub rows: Vec<DueRow>,
     pub next: Option<Item>,
 }
 
-impl DuePage {
+impl DueRows {
     /// When the oldest row of this page came in, rows that wait for an absent job not counted: an application that
     /// deletes its own jobs must not look like a backlog.
     pub fn oldest(&self) -> Option<Millis> {
-        let rows = self.rows.iter().filter(|row| row.trouble != Some(TroubleKind::NotFound));
+        let rows = self.rows.iter().filter(|row| row.error_kind != Some(ErrorKind::NotFound));
         rows.filter_map(|row| row.received_at).min()
     }
 
     /// When the oldest row came in that waits for an absent job.
     pub fn oldest_not_found(&self) -> Option<Millis> {
-        let rows = self.rows.iter().filter(|row| row.trouble == Some(TroubleKind::NotFound));
+        let rows = self.rows.iter().filter(|row| row.error_kind == Some(ErrorKind::NotFound));
         rows.filter_map(|row| row.received_at).min()
     }
 }
@@ -51,7 +51,7 @@ pub(super) async fn page(
     by: Millis,
     after: Option<Item>,
     limit: i32,
-) -> Result<DuePage, LedgerError> {
+) -> Result<DueRows, LedgerError> {
     let query = store
         .client
         .query()
@@ -64,11 +64,11 @@ pub(super) async fn page(
         .expression_attribute_values(":by", AttributeValue::N(by.to_string()))
         .set_exclusive_start_key(after)
         .limit(limit);
-    let page = patiently(contended, || query.clone().send())
+    let page = retry_conflicts(is_conflict, || query.clone().send())
         .await
         .map_err(|error| LedgerError::of("list the due deliveries", &error))?;
     let rows = page.items.unwrap_or_default();
-    Ok(DuePage { rows: rows.iter().filter_map(read).collect(), next: page.last_evaluated_key })
+    Ok(DueRows { rows: rows.iter().filter_map(read).collect(), next: page.last_evaluated_key })
 }
 
 /// Lenient, because whatever is wrong with a row is found when it is leased.
@@ -78,6 +78,6 @@ fn read(row: &Item) -> Option<DueRow> {
         due_at: number(row, attr::DUE_AT).unwrap_or(0),
         received_at: number(row, attr::RECEIVED_AT),
         crashes: number(row, attr::CRASHES).unwrap_or(0),
-        trouble: text(row, attr::TROUBLE).and_then(TroubleKind::of),
+        error_kind: text(row, attr::ERROR_KIND).and_then(ErrorKind::of),
     })
 }

@@ -3,21 +3,21 @@
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Gemini, Name, Spilled,
+    Gemini, Name, SpooledBody,
     batch::{BatchState, word},
     interaction::InteractionState,
-    off_the_loop,
+    run_blocking,
 };
 use crate::{
     clock::{Millis, from_rfc3339},
+    error::ProcessingError,
     job::JobKind,
-    trouble::Trouble,
 };
 
 const PAGE: &str = "100";
 
 /// The longest page of a list that is read; inline results are not in it.
-const LONGEST_PAGE: u64 = 32 * 1024 * 1024;
+const MAX_PAGE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A batch as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Listed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum JobState {
     Open,
     Ended,
     /// The API knows no such job, or not yet.
@@ -66,16 +66,19 @@ struct Page {
 
 impl Gemini {
     /// One page of all batches, and the token of the next.
-    pub async fn list_batches(&self, token: Option<&str>) -> Result<(Vec<Listed>, Option<String>), Trouble> {
+    pub async fn list_batches(
+        &self,
+        token: Option<&str>,
+    ) -> Result<(Vec<Listed>, Option<String>), ProcessingError> {
         let mut query = vec![("pageSize", PAGE)];
         query.extend(token.map(|token| ("pageToken", token)));
-        let page: Page = self.read("list batches", "batches", &query, LONGEST_PAGE).await?;
+        let page: Page = self.read("list batches", "batches", &query, MAX_PAGE_BYTES).await?;
         let listed = page.operations.into_iter().filter_map(|job| {
             let name = job.name.as_deref().and_then(Name::parse)?;
             let has_ended = job.has_ended();
-            let told = job.metadata.unwrap_or_default();
-            let created = told.create_time.as_deref().and_then(from_rfc3339);
-            let times = [told.end_time, told.update_time].into_iter().flatten();
+            let fields = job.metadata.unwrap_or_default();
+            let created = fields.create_time.as_deref().and_then(from_rfc3339);
+            let times = [fields.end_time, fields.update_time].into_iter().flatten();
             let time = times.filter_map(|text| from_rfc3339(&text)).next().or(created);
             Some(Listed { name, has_ended, time, created })
         });
@@ -83,12 +86,12 @@ impl Gemini {
     }
 
     /// Whether a job of any kind has ended.
-    pub async fn standing(&self, job: &Name) -> Result<Standing, Trouble> {
+    pub async fn job_state(&self, job: &Name) -> Result<JobState, ProcessingError> {
         match self.read::<Job>("look at the job", &job.path(), &[], self.longest_answer).await {
-            Ok(job) if job.has_ended() => Ok(Standing::Ended),
-            Ok(_) => Ok(Standing::Open),
-            Err(Trouble::Absent(_)) => Ok(Standing::Unknown),
-            Err(trouble) => Err(trouble),
+            Ok(job) if job.has_ended() => Ok(JobState::Ended),
+            Ok(_) => Ok(JobState::Open),
+            Err(ProcessingError::NotFound(_)) => Ok(JobState::Unknown),
+            Err(error) => Err(error),
         }
     }
 
@@ -98,12 +101,12 @@ impl Gemini {
         path: &str,
         query: &[(&str, &str)],
         longest: u64,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, ProcessingError> {
         let answer = self.get(doing, path, query).await?;
-        let mut spilled = Spilled::take(answer, longest).await?;
-        off_the_loop(move || {
-            serde_json::from_reader(spilled.read()?)
-                .map_err(|error| Trouble::passing(format!("{doing}: unreadable answer: {error}")))
+        let mut spooled = SpooledBody::take(answer, longest).await?;
+        run_blocking(move || {
+            serde_json::from_reader(spooled.read()?)
+                .map_err(|error| ProcessingError::transient(format!("{doing}: unreadable answer: {error}")))
         })
         .await
     }

@@ -28,7 +28,7 @@ macro_rules! as_they_are {
     )*};
 }
 
-impl S3 for Strict {
+impl S3 for S3Semantics {
     judged! {
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;

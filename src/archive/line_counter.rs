@@ -17,12 +17,12 @@ const MAX_TEXT_BYTES: usize = 64;
 ///
 /// It can be stored in the middle of a line, in less than 2 KB of JSON, and go on from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
+pub struct LineCounter {
     summary: Summary,
     line: Option<Line>,
 }
 
-impl Tally {
+impl LineCounter {
     pub fn take(&mut self, mut piece: &[u8]) {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (head, tail) = piece.split_at(end);
@@ -160,12 +160,12 @@ const ABOUT_THE_RESPONSE: [&str; 5] =
 mod tests {
     use super::*;
 
-    fn tally(text: &[u8], piece: usize) -> Summary {
-        let mut tally = Tally::default();
+    fn line_counter(text: &[u8], piece: usize) -> Summary {
+        let mut line_counter = LineCounter::default();
         for piece in text.chunks(piece) {
-            tally.take(piece);
+            line_counter.take(piece);
         }
-        tally.finish()
+        line_counter.finish()
     }
 
     const PARTS: &str =
@@ -194,7 +194,7 @@ mod tests {
             ..Summary::default()
         };
         for piece in [1, 2, 7, 64, 10_000] {
-            assert_eq!(tally(text.as_bytes(), piece), want, "in pieces of {piece}");
+            assert_eq!(line_counter(text.as_bytes(), piece), want, "in pieces of {piece}");
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
             ("null".into(), "unreadable"),
         ] {
             let Summary { requests, succeeded, failed, blocked, empty, unreadable, .. } =
-                tally(line.as_bytes(), 9);
+                line_counter(line.as_bytes(), 9);
             let ends = [
                 ("succeeded", succeeded),
                 ("failed", failed),
@@ -244,16 +244,16 @@ mod tests {
 
     #[test]
     fn a_line_of_any_length_is_counted_and_stored_in_its_middle_in_a_few_bytes() {
-        let mut tally = Tally::default();
-        tally.take(br#"{"response":{"candidates":[{"content":{"parts":[{"inlineData":{"mimeType":"image/png","data":""#);
+        let mut line_counter = LineCounter::default();
+        line_counter.take(br#"{"response":{"candidates":[{"content":{"parts":[{"inlineData":{"mimeType":"image/png","data":""#);
         for _ in 0..600 {
-            tally.take(&[b'A'; 64 * 1024]);
-            let stored = serde_json::to_string(&tally).unwrap();
+            line_counter.take(&[b'A'; 64 * 1024]);
+            let stored = serde_json::to_string(&line_counter).unwrap();
             assert!(stored.len() < 2048, "{stored}");
-            tally = serde_json::from_str(&stored).unwrap();
+            line_counter = serde_json::from_str(&stored).unwrap();
         }
-        tally.take(br#""}}]}}],"usageMetadata":{"promptTokenCount":7}}}"#);
-        let summary = tally.finish();
+        line_counter.take(br#""}}]}}],"usageMetadata":{"promptTokenCount":7}}}"#);
+        let summary = line_counter.finish();
         assert_eq!((summary.requests, summary.succeeded, summary.tokens_in), (1, 1, 7));
     }
 }

@@ -19,7 +19,7 @@ use super::machine::context;
 use gemhook::receiver::Receiver;
 
 /// What Lambda accepts in one request.
-const LONGEST: usize = 6 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
 pub(super) fn router(receiver: Arc<Receiver>) -> Router {
     Router::new().fallback(pass).with_state(receiver)
@@ -38,7 +38,7 @@ struct Answer {
 
 async fn pass(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LONGEST).await else {
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let context = context();

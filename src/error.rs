@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum ProcessingError {
     /// It passes by itself: load, timeouts, a result that is not there yet.
     #[error("{why}")]
-    Passing {
+    Transient {
         why: String,
         /// How long the other side asked us to wait.
         after: Option<Duration>,
     },
     /// Our API key does not work, so nothing said about a job counts.
     #[error("the API key was refused: {0}")]
-    KeyRefused(String),
+    Unauthorized(String),
     /// Our API key works, but for another project than the one whose webhook is ours, so nothing it says about a job
     /// counts. The address is the one that no webhook of the key's project has.
     #[error("the key's project has no webhook at our URL {0}: it may be the key of another project")]
@@ -24,23 +24,23 @@ pub enum Trouble {
     Rejected(String),
     /// The API answers 404 or 410: it knows no such job or file, or not yet.
     #[error("{0}")]
-    Absent(String),
+    NotFound(String),
     /// The job is there and has ended, but an output of it is not, or not any more.
     #[error("{0}")]
-    Expired(String),
+    OutputExpired(String),
     /// A job of somebody else's, told of under Google's signature.
     #[error("not our job: {0}")]
     Foreign(String),
     /// Trying again changes nothing.
     #[error("{0}")]
-    Lasting(String),
+    Permanent(String),
     /// The invocation ends; another one goes on.
     #[error("the invocation ran out of time")]
-    OutOfTime,
+    DeadlineExceeded,
 }
 
-impl Trouble {
-    pub fn passing(why: impl Into<String>) -> Self {
-        Self::Passing { why: why.into(), after: None }
+impl ProcessingError {
+    pub fn transient(why: impl Into<String>) -> Self {
+        Self::Transient { why: why.into(), after: None }
     }
 }

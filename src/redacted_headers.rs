@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-const MOST: usize = 40;
-const LONGEST_NAME: usize = 64;
-const LONGEST_VALUE: usize = 300;
+const MAX_HEADERS: usize = 40;
+const MAX_NAME_BYTES: usize = 64;
+const MAX_VALUE_BYTES: usize = 300;
 
 /// A header whose name contains one of these is left out.
 const PRIVATE: [&str; 7] =
@@ -17,25 +17,30 @@ pub type Headers = BTreeMap<String, String>;
 
 /// The headers of a Function URL's event, by their names in lower case.
 pub fn headers(event: &Value) -> Headers {
-    let told = event.get("headers").and_then(Value::as_object).into_iter().flatten();
-    told.filter_map(|(name, value)| Some((name.to_ascii_lowercase(), value.as_str()?)))
-        .filter(|(name, _)| name.len() <= LONGEST_NAME && !PRIVATE.iter().any(|part| name.contains(part)))
-        .take(MOST)
+    let reported = event.get("headers").and_then(Value::as_object).into_iter().flatten();
+    reported
+        .filter_map(|(name, value)| Some((name.to_ascii_lowercase(), value.as_str()?)))
+        .filter(|(name, _)| name.len() <= MAX_NAME_BYTES && !PRIVATE.iter().any(|part| name.contains(part)))
+        .take(MAX_HEADERS)
         .map(|(name, value)| match name.as_str() {
             "webhook-signature" => (name, redacted(value)),
-            _ => (name, value.chars().take(LONGEST_VALUE).collect()),
+            _ => (name, value.chars().take(MAX_VALUE_BYTES).collect()),
         })
         .collect()
 }
 
 /// Form and length of each entry instead of the signature: `v1,[44]`, or `[20].[80].[342]` for a token.
 fn redacted(signature: &str) -> String {
-    let entries = signature.split_ascii_whitespace().take(MOST).map(|entry| match entry.split_once(',') {
-        Some((form, value)) if form.len() <= LONGEST_NAME => format!("{form},[{}]", value.len()),
-        _ => {
-            entry.split('.').take(MOST).map(|part| format!("[{}]", part.len())).collect::<Vec<_>>().join(".")
-        }
-    });
+    let entries =
+        signature.split_ascii_whitespace().take(MAX_HEADERS).map(|entry| match entry.split_once(',') {
+            Some((form, value)) if form.len() <= MAX_NAME_BYTES => format!("{form},[{}]", value.len()),
+            _ => entry
+                .split('.')
+                .take(MAX_HEADERS)
+                .map(|part| format!("[{}]", part.len()))
+                .collect::<Vec<_>>()
+                .join("."),
+        });
     entries.collect::<Vec<_>>().join(" ")
 }
 
@@ -57,11 +62,11 @@ mod tests {
             "x-long": "a".repeat(10_000),
             "x-odd": 7,
         }}));
-        let told: Vec<(&str, &str)> =
+        let reported: Vec<(&str, &str)> =
             seen.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let long = "a".repeat(LONGEST_VALUE);
+        let long = "a".repeat(MAX_VALUE_BYTES);
         assert_eq!(
-            told,
+            reported,
             [
                 ("user-agent", "Google"),
                 ("webhook-id", "msg_1"),

@@ -4,14 +4,14 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-const TRIES: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 
 /// Whether the same call may go through a moment later.
-pub(super) fn contended<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.as_service_error().and_then(ProvideErrorMetadata::code).is_some_and(is_contention)
+pub(super) fn is_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.as_service_error().and_then(ProvideErrorMetadata::code).is_some_and(is_conflict_code)
 }
 
-pub(super) fn is_contention(code: &str) -> bool {
+pub(super) fn is_conflict_code(code: &str) -> bool {
     matches!(
         code,
         "TransactionConflict"
@@ -26,8 +26,8 @@ pub(super) fn is_contention(code: &str) -> bool {
 }
 
 /// Calls again, with jitter, for as long as it is only contention that stands in the way.
-pub(super) async fn patiently<T, E, F>(
-    contended: impl Fn(&E) -> bool,
+pub(super) async fn retry_conflicts<T, E, F>(
+    is_conflict: impl Fn(&E) -> bool,
     mut call: impl FnMut() -> F,
 ) -> Result<T, E>
 where
@@ -39,7 +39,7 @@ where
         // too deep for the compiler ("queries overflow the depth limit").
         let call: Pin<Box<dyn Future<Output = Result<T, E>> + Send + '_>> = Box::pin(call());
         match call.await {
-            Err(error) if contended(&error) && attempt < TRIES => {
+            Err(error) if is_conflict(&error) && attempt < MAX_ATTEMPTS => {
                 let ceiling = 20_u64 << attempt;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(ceiling / 2..=ceiling))).await;
                 attempt += 1;
@@ -55,7 +55,7 @@ mod tests {
 
     async fn tries(answer: impl Fn(u32) -> Result<(), &'static str>) -> (u32, Result<(), &'static str>) {
         let calls = std::cell::Cell::new(0);
-        let answer = patiently(
+        let answer = retry_conflicts(
             |fault: &&str| *fault == "conflict",
             || {
                 calls.set(calls.get() + 1);
@@ -70,6 +70,6 @@ mod tests {
     async fn contention_is_waited_out_and_nothing_else() {
         assert_eq!(tries(|_| Err("broken")).await, (1, Err("broken")));
         assert_eq!(tries(|call| if call < 4 { Err("conflict") } else { Ok(()) }).await, (4, Ok(())));
-        assert_eq!(tries(|_| Err("conflict")).await, (TRIES + 1, Err("conflict")));
+        assert_eq!(tries(|_| Err("conflict")).await, (MAX_ATTEMPTS + 1, Err("conflict")));
     }
 }

@@ -9,7 +9,8 @@ pub async fn config(timeouts: TimeoutConfig) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await
 }
 
-/// Short enough that a sender hears our 503 before it gives up on us.
+/// Short enough that a call which hangs fails within the 4 s that the receiver has for a delivery, so that the 503
+/// names the call.
 pub fn receiver_timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(800))

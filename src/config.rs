@@ -1,4 +1,7 @@
-//! The environment, read once into typed settings. Every fault is reported together and no value of a secret is shown.
+//! The environment, read once into typed settings: [`ReceiverSettings`] and [`ArchiverSettings`].
+//!
+//! All faults are reported together in one [`ConfigError`], so that a function that does not start names everything
+//! that is wrong. No value of a secret is shown. The README's table "Settings" has each variable with its default.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -19,7 +22,7 @@ pub fn environment(name: &str) -> Option<String> {
 /// Where Google's API is.
 pub const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com";
 
-/// More deliveries than this are no first ones.
+/// The largest value of `RECORD_FIRST`.
 pub const MAX_RECORDED: u32 = 100;
 
 pub const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
@@ -49,7 +52,7 @@ pub struct ArchiverSettings {
     pub gemini_base_url: Url,
     pub max_inline_bytes: u64,
     pub binding: Option<SecretSource>,
-    /// Where ends are announced; nowhere without one.
+    /// The EventBridge bus for announcements. None: nothing is announced.
     pub event_bus: Option<String>,
     /// Whether batches are listed on schedule.
     pub reconcile_batches: ReconcileBatches,

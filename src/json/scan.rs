@@ -10,7 +10,7 @@ pub const ITEM: &str = "[]";
 /// Paths are no longer than this; what is deeper is skipped whatever the reader wants.
 const MAX_DEPTH: usize = 10;
 
-/// Where a value stands in its document, from its first byte to the one after its last.
+/// Where a value is in its document, in bytes: from its first byte to the one after its last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub(crate) from: u64,
@@ -343,7 +343,7 @@ impl Scanner {
         self.odd.get_or_insert(self.at);
     }
 
-    /// Keeps so many bytes of a text or a word, as far as the limit allows. Returns their number.
+    /// Keeps `length` bytes of a text or a word, as far as the limit allows. Returns `length`.
     fn keep(&mut self, rest: &[u8], length: usize) -> usize {
         if self.skipping == 0 {
             let room = self.limit.saturating_sub(self.raw.len());

@@ -11,7 +11,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 enum Escape {
     None,
     Backslash,
-    /// `\u` and so many hexadecimal digits.
+    /// `\u` and the hexadecimal digits that have come until now, as a number in `unit`.
     Unicode {
         digits: u8,
         unit: u16,

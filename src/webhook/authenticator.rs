@@ -1,4 +1,4 @@
-//! The gate: fetches the secrets and keys that a delivery is checked against, and gives the verdict.
+//! Fetches the secrets and keys that a delivery is checked against, and decides: [`Verdict`].
 //!
 //! Only the anchors that the signature header names are asked. An anchor that is not available hides no other: the
 //! delivery is accepted where any of them proves it. Whatever a stranger sends, a newer secret is read at most once
@@ -33,7 +33,7 @@ pub enum Verdict {
     Authenticated(Box<Verified>),
     /// It may not, and sending it again changes nothing.
     Rejected(Rejection),
-    /// Our own trouble, in words for the log: the sender should try again.
+    /// The reason is on our side, in words for the log. The sender should try again.
     Unavailable(String),
 }
 
@@ -75,7 +75,7 @@ impl Authenticator {
             Ok(timestamp) => timestamp,
             Err(rejection) => return Verdict::Rejected(rejection),
         };
-        // Nothing newer is fetched for a delivery that its age would refuse anyway.
+        // Nothing newer is fetched for a delivery that is rejected for its age in any case.
         let may_refresh = self.tolerance.check(timestamp, now).is_ok();
         let verdict = match self.by_secret(delivery, now, may_refresh).await {
             verdict if verdict.is_final() => verdict,

@@ -28,7 +28,7 @@ const RETRY: Millis = 5_000;
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1500);
 const MAX_JWKS_BYTES: usize = 256 * 1024;
 
-/// There are no keys, or newer ones would be needed and may not be fetched yet: our trouble, not the sender's.
+/// There are no keys, or newer ones are needed and may not be fetched yet. The sender is answered 503 and tries again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the public keys: {0}")]
 pub struct JwksUnavailable(String);

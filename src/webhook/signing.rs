@@ -27,7 +27,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 struct Key {
     bytes: Zeroizing<Vec<u8>>,
-    /// As the Gemini API shows a secret that it no longer tells: `whsec_...` and its last four characters.
+    /// The short form in which the Gemini API shows a secret later: `whsec_...` and its last four characters.
     id: String,
 }
 
@@ -89,7 +89,7 @@ impl SigningSecrets {
 
     /// The id of the key that made one of the signatures over these bytes.
     ///
-    /// Every key is tried with every signature, in constant time each: how long it takes tells their number only.
+    /// Every key is tried with every signature, each in constant time. So the time depends only on how many there are.
     pub(super) fn matching(&self, signed: &[&[u8]], signatures: &[Vec<u8>]) -> Option<&str> {
         let mut found = None;
         for key in &self.0 {

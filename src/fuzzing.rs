@@ -1,6 +1,6 @@
-//! What no bytes may break, a function for each fuzz target: `tests/fuzz/` drives them with libFuzzer, the tests below with
-//! generated cases on any toolchain. Nobody can forge a signature, so whatever is accepted here must be a delivery
-//! of the fixtures. Compiled for tests and fuzzing alone.
+//! What no bytes may break, a function for each fuzz target. `tests/fuzz/` calls them with libFuzzer, the tests below
+//! with generated cases on any toolchain. Nobody can forge a signature, so whatever is accepted here must be a
+//! delivery of the fixtures. Compiled for tests and fuzzing only.
 
 use std::{collections::HashSet, sync::LazyLock};
 

@@ -1,8 +1,8 @@
 //! Fetches the public keys (JWKS) from one fixed address and keeps them.
 //!
-//! A set is used for as long as its `Cache-Control` says, between 5 minutes and a day, and longer where no newer one can
-//! be fetched. A signature that no known key made asks for a refresh, at most once a minute. One caller fetches and the
-//! others wait for its result; a delivery by a known key never waits.
+//! A set is used for as long as its `Cache-Control` says, between 5 minutes and a day, and longer where no newer one
+//! can be fetched. A signature that no known key made asks for a refresh, at most once a minute. One caller fetches and
+//! the others wait for its result. A delivery by a known key never waits.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},

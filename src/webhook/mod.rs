@@ -39,9 +39,9 @@
 //!
 //! # The files
 //!
-//! [`Unverified`] (`headers`) is checked by a [`Verifier`] (`verifier`), which needs no network. [`Authenticator`] (`authenticator`)
-//! fetches secrets ([`crate::secrets`]) and keys (`jwks_cache`) for it. Only [`Verifier::verify`] makes a
-//! [`Verified`], and nothing else in the library accepts an unverified delivery.
+//! [`Unverified`] (`headers`) is checked by a [`Verifier`] (`verifier`), which needs no network. [`Authenticator`]
+//! (`authenticator`) fetches secrets ([`crate::secrets`]) and keys (`jwks_cache`) for it. Only [`Verifier::verify`]
+//! makes a [`Verified`], and nothing else in the library accepts an unverified delivery.
 
 mod authenticator;
 pub mod binding;

@@ -1,4 +1,9 @@
 //! Objects in the bucket: written once, whole or not at all, never overwritten.
+//!
+//! [`Bucket::store`] writes an object with `If-None-Match: *`, so S3 itself decides between two writers (S3 User Guide,
+//! "Conditional requests"). If the key is taken, the object that is there counts, provided that its metadata
+//! `gemhook-job` names this job and its length is the stated one. Otherwise it is a conflict: a permanent error, and
+//! the object stays as it is.
 
 use aws_sdk_s3::{
     Client,
@@ -235,7 +240,7 @@ pub(super) fn owner(head: &HeadObjectOutput) -> Option<&str> {
     head.metadata().and_then(|metadata| metadata.get(OWNER)).map(String::as_str)
 }
 
-/// A refused `If-None-Match` is an answer, not an error.
+/// An `If-None-Match` that fails (412 `PreconditionFailed`) is an answer, not an error.
 pub(super) fn occupied<T, E>(
     answer: Result<T, SdkError<E>>,
     doing: &str,

@@ -1,7 +1,7 @@
 //! A long output on its way into the bucket, part by part, across as many invocations as it takes.
 //!
-//! It reads until shortly before the deadline and lets the parts land that are on their way. What has landed is told
-//! to [`Checkpoints`] after every part, so a transfer that is dropped at any await can be gone on with.
+//! It reads until shortly before the deadline, then waits for the parts that are on their way. After every part it
+//! leaves a checkpoint with [`Checkpoints`], so a transfer that is dropped at any `await` can be continued.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ impl<'a, 's> Transfer<'a, 's> {
         check_length(&self.source, &self.meter)
     }
 
-    /// Tells what has landed.
+    /// Leaves a checkpoint of the parts that have landed.
     fn checkpoint(&self) {
         if let (Some(source), Some((parts, mark))) = (&self.source.fingerprint, self.parts.beginning()) {
             let checkpoint =

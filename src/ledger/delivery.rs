@@ -92,8 +92,8 @@ impl Delivery {
         EventKind::of(self.event_type.as_deref())
     }
 
-    /// Since when the row has had an error of this class: `error_since`, where it waits for the same class already, else
-    /// now. `retry` counts from this time.
+    /// Since when the row has had an error of this class: `error_since` where it waits for the same class already,
+    /// else now. `retry` counts from this time.
     pub fn error_began(&self, kind: ErrorKind, now: Millis) -> Millis {
         self.error_since.filter(|_| self.error_kind == Some(kind)).unwrap_or(now)
     }

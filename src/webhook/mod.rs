@@ -18,7 +18,7 @@
 //!
 //! | the anchors that the header names | verdict | HTTP |
 //! | --- | --- | --- |
-//! | one of them proves the delivery, and its timestamp is within the tolerance | [`Verdict::Authenticated`] | 200 once it is stored |
+//! | one proves the delivery, and its timestamp is in the tolerance | [`Verdict::Authenticated`] | 200 once stored |
 //! | none proves it, and one could not be asked (secret not set, keys not fetched) | [`Verdict::Unavailable`] | 503 |
 //! | all were asked and none proves it, or it is proved and too old | [`Verdict::Rejected`] | 400 or 401 |
 //!

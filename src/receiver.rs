@@ -44,6 +44,7 @@ const BUDGET: Duration = Duration::from_secs(4);
 /// The value of `Retry-After` in a 503, in seconds (RFC 9110, section 10.2.3).
 const RETRY_AFTER: &str = "30";
 
+/// The receiver of one Lambda instance.
 pub struct Receiver {
     deliveries: DeliveryWriter,
     authenticator: Authenticator,
@@ -54,7 +55,9 @@ pub struct Receiver {
 
 /// How a delivery was answered, for the sender and for the log.
 enum Answer {
+    /// To GET and HEAD: the function is up.
     Up,
+    /// A row with this body is durable.
     Accepted,
     Refused(Rejection),
     /// The reason is on our side, in words for the log only.
@@ -76,6 +79,7 @@ pub async fn run() -> Result<(), Error> {
 }
 
 impl Receiver {
+    /// Secrets and keys are fetched when they are first needed, so this makes no call.
     pub fn new(
         settings: ReceiverSettings,
         dynamodb: aws_sdk_dynamodb::Client,
@@ -123,6 +127,7 @@ impl Receiver {
         Ok(serde_json::to_value(answer)?)
     }
 
+    /// Answers one request, within 4 s whatever a delivery waits for.
     async fn handle(
         &self,
         request: Request,
@@ -151,6 +156,8 @@ impl Receiver {
         self.respond(&answer)
     }
 
+    /// The way of a delivery: length, form of the headers, signature, row. Each step ends it if it fails. `receipt` is
+    /// the request id of the invocation.
     async fn take(
         &self,
         headers: &HeaderMap,

@@ -36,6 +36,7 @@ impl Limits<'_> {
     }
 }
 
+/// An object while its parts are read and sent.
 pub(super) struct Transfer<'a, 's> {
     target: ObjectTarget<'a>,
     limits: Limits<'a>,
@@ -94,6 +95,7 @@ impl<'a, 's> Transfer<'a, 's> {
         Self { target, limits, buffers: &bucket.buffers, parts, source, meter }.run(None).await
     }
 
+    /// Sends everything until `stop`, then completes the upload, or leaves it to the next attempt.
     async fn run(mut self, first: Option<Filled>) -> Result<Sent<'s>, ProcessingError> {
         let stop = self.limits.stop();
         let sent =
@@ -107,6 +109,7 @@ impl<'a, 's> Transfer<'a, 's> {
         Ok(Sent { written, meter: self.meter, source: self.source })
     }
 
+    /// Reads part after part and sends it. An empty part is the end of the source.
     async fn send_all(&mut self, first: Option<Filled>) -> Result<(), ProcessingError> {
         let mut part = match first {
             Some(first) => first,

@@ -41,7 +41,8 @@ impl fmt::Debug for SigningSecrets {
 }
 
 impl SigningSecrets {
-    /// Reads secrets separated by blanks. The error never contains one.
+    /// Reads secrets separated by blanks: `whsec_` and base64 of 24 to 64 bytes (Standard Webhooks, "Signature
+    /// scheme"). The error never contains a secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let keys: Vec<Key> = text
             .split_ascii_whitespace()
@@ -63,7 +64,7 @@ impl SigningSecrets {
         Ok(secrets)
     }
 
-    /// A development secret signs nothing but what a local machine sends itself.
+    /// A development secret counts only on a local machine. Everybody who has the repository's tools can make one.
     fn check_place(&self, local: bool) -> Result<(), String> {
         let development = self.0.iter().any(|key| key.bytes.starts_with(DEVELOPMENT_MARK));
         if development && !local {
@@ -116,6 +117,7 @@ impl SigningSecrets {
 }
 
 impl Key {
+    /// HMAC-SHA-256 (RFC 2104) over the parts, one behind the other.
     fn mac(&self, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.bytes).ok()?;
         for part in parts {

@@ -55,13 +55,13 @@ const SHORTENED_FIRST: [&str; 6] =
 const MAX_ATTEMPTS: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// The name of the bus of ended jobs, and the means to reach it.
+/// The event bus of ended jobs, and the client to call it with.
 pub struct Announcer {
     client: Client,
     bus: String,
 }
 
-/// What is said of a job's end.
+/// The announcement of a job's end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Announcement {
     pub time: Millis,
@@ -97,7 +97,7 @@ fn id(job: &str, ended_by: &str, replaces: Option<&str>) -> String {
     hex(Sha256::digest(named).get(..16).unwrap_or_default())
 }
 
-/// As much as a bus takes, with the names of what was left out or cut, here or in the row already.
+/// As much as the bus takes. `shortened` names what was left out or cut, here or in the row already.
 fn shortened(mut detail: Map<String, Value>, mut cut: Vec<String>) -> Value {
     for name in SHORTENED_FIRST {
         while length(&detail) > MAX_DETAIL_BYTES {

@@ -54,10 +54,10 @@ enum Schedule {
 
 pub struct Archiver {
     worker: Worker,
-    /// What is looked for on schedule, but for the times.
+    /// What a scheduled reconcile looks for. The times are added when it runs.
     plan: Plan,
     reconcile_batches: ReconcileBatches,
-    /// Where the next reconciliation goes on in the list of batches, where the last one ran out of time.
+    /// The page of the list of batches that the next reconcile begins with, if the last one ran out of time.
     next_page: Mutex<Option<String>>,
 }
 

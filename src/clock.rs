@@ -1,4 +1,4 @@
-//! Time as an argument: everything that decides by the clock is handed one, so tests can hold it still.
+//! Time as an argument: all code that depends on the time is given a [`Clock`], so a test can set it.
 
 use std::{
     sync::Arc,
@@ -39,7 +39,7 @@ pub fn rfc3339(time: Millis) -> String {
     DateTime::from_millis(time).fmt(DateTimeFormat::DateTime).unwrap_or_default()
 }
 
-/// The time that a text of RFC 3339 stands for, with whatever offset.
+/// The time in a text of RFC 3339, with any offset.
 pub fn from_rfc3339(text: &str) -> Option<Millis> {
     DateTime::from_str(text, DateTimeFormat::DateTimeWithOffset).ok()?.to_millis().ok()
 }

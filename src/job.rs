@@ -1,4 +1,5 @@
-//! What is known of a job of the Gemini API, in words that the client, the archive and the ledger share.
+//! What is known of a job of the Gemini API, in types that the client, the archive and the ledger share: [`EndedJob`]
+//! and [`OpenJob`], with [`Output`], [`Skipped`] and the sums of their results.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -51,12 +52,12 @@ pub struct Summary {
     /// Responses without any content, for whatever `finishReason`.
     #[serde(skip_serializing_if = "is_zero")]
     pub empty: u64,
-    /// Lines that are no JSON object or hold neither a response nor an error. They are archived as they are.
+    /// Lines that are not a JSON object, or have neither a response nor an error. They are archived as they are.
     #[serde(skip_serializing_if = "is_zero")]
     pub unreadable: u64,
-    /// Those that tools put into the prompt among them.
+    /// Tokens that tools added to the prompt are included.
     pub tokens_in: u64,
-    /// Thoughts among them.
+    /// Thoughts are included.
     pub tokens_out: u64,
     /// What the batch says of itself, where that is something else than what was counted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,14 +111,14 @@ pub enum Sums {
         tokens_in: u64,
         tokens_out: u64,
     },
-    /// How many samples there were, and how many were held back.
+    /// How many samples there were, and how many were filtered.
     Video {
         samples: u64,
         filtered: u64,
     },
 }
 
-/// An output, or one that might have been, that stays where it is or is lost.
+/// An output that was not stored, has no bytes or could not be read, or metadata that were left out: where, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
     pub source: String,
@@ -141,7 +142,8 @@ fn is_zero(count: &u64) -> bool {
 pub struct EndedJob {
     pub name: String,
     pub kind: JobKind,
-    /// The API's word for how it ended, for example `BATCH_STATE_SUCCEEDED`. Operations have none, so ours stands there.
+    /// The API's word for how it ended, for example `BATCH_STATE_SUCCEEDED`. Operations have none, so ours stands
+    /// there.
     pub state: String,
     pub event_time: Option<Millis>,
     pub user_metadata: Option<Map<String, Value>>,
@@ -155,7 +157,7 @@ pub struct EndedJob {
 }
 
 impl EndedJob {
-    /// Of which nothing is known yet but that it has ended.
+    /// A job that has ended, of which nothing else is known yet.
     pub fn new(name: impl Into<String>, kind: JobKind, state: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -182,7 +184,7 @@ impl EndedJob {
         self.skipped.push(Skipped { source: key.to_owned(), why });
     }
 
-    /// In words, what of its outputs is not in the bucket.
+    /// For the log and for `last_error`: which of its outputs are not in the bucket.
     pub fn missed(&self) -> Option<String> {
         let first = self.skipped.first()?;
         // One that is there without any bytes is among the skipped ones already.

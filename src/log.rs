@@ -1,4 +1,4 @@
-//! Logs: JSON, one line per delivery, on standard output, from where Lambda collects them.
+//! Logs: one line of JSON for each delivery, on standard output, from where Lambda takes them to CloudWatch Logs.
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -12,7 +12,7 @@ use tracing_subscriber::{
 };
 
 pub fn init() {
-    // A second call finds the first one's work done.
+    // A second call changes nothing.
     let _ = tracing_subscriber::registry()
         .with(
             fmt::layer()
@@ -25,8 +25,8 @@ pub fn init() {
         .try_init();
 }
 
-/// What is written: what `RUST_LOG` chooses, or else the usual. Of other crates never more than their news, whatever
-/// it says: the SDK's traces hold whole answers, with the secrets and bodies in them.
+/// Which lines are written: those that `RUST_LOG` selects, by default `INFO` and above. Other crates never log below
+/// `INFO`, whatever it says: the SDK's traces contain whole answers, with secrets and bodies.
 pub fn filter(usual: &str) -> impl Filter<Registry> + use<> {
     let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     chosen.and(filter_fn(|about: &Metadata<'_>| {
@@ -34,7 +34,7 @@ pub fn filter(usual: &str) -> impl Filter<Registry> + use<> {
     }))
 }
 
-/// The end of a function's process: one message where it could not start or go on.
+/// The exit code of a function's process, with one line in the log if it could not start or had to stop.
 pub fn exit<E: Display>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

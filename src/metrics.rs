@@ -1,9 +1,9 @@
 //! Metrics: one line of CloudWatch's embedded metric format on standard output for each thing that is counted.
 //!
-//! Only a function's process writes them ([`init`]); the local machine counts nothing. The function's name is the
-//! only dimension, so their number does not grow with traffic; a reason stands beside a metric as a property, which
-//! costs nothing and which Logs Insights can group by. The template's alarms name these metrics, and a test holds
-//! them to the constants here.
+//! Only a function's process writes them ([`init`]). The local machine counts nothing. The function's name is the only
+//! dimension, so the number of metrics does not grow with traffic. A reason is written beside a metric as a property,
+//! which costs nothing and which Logs Insights can group by. The template's alarms name these metrics, and a test
+//! compares them with the constants here.
 
 use std::{io::Write, sync::OnceLock};
 

@@ -20,27 +20,32 @@ use crate::{
 
 const HOUR: Millis = 3_600_000;
 
-/// On schedule, jobs that ended in this window before now: the push has had its time, and the files are still there.
+/// On schedule, jobs are looked for that ended between 47 hours and 1 hour ago: their event has had time to come, and
+/// Gemini still has their files (48 hours).
 const SCHEDULED: (Millis, Millis) = (47 * HOUR, HOUR);
 
-/// A batch ends at most this long after it was made: it expires after 48 hours (batch guide), and a day more.
+/// A batch ends at most this long after it was created: it expires after 48 hours (Gemini API guide, "Batch API"). One
+/// more day is for safety.
 const LONGEST_BATCH: Millis = 72 * HOUR;
 
-/// Rows looked up at once.
+/// How many rows are read at the same time.
 const MAX_CONCURRENCY: usize = 8;
 
 /// How often a page of a list is asked for while the error is transient.
 const MAX_ATTEMPTS: u32 = 3;
 const MAX_PAUSE: Duration = Duration::from_secs(20);
 
-/// For one call of the API, begun before the plan's end. The archiver's plan ends a minute before its invocation.
+/// The longest time of one call of the API. A call is begun before the plan's end, and the archiver's plan ends a
+/// minute before its invocation.
 const CALL: Duration = Duration::from_secs(45);
 
-/// Between two looks at a followed job: doubled from an hour on, and never so long that a video could be gone.
+/// The longest time between two looks at a watched job. It begins at an hour and doubles. Gemini keeps videos for 48
+/// hours, so a job is looked at several times before its video is deleted.
 const MAX_LOOK_INTERVAL: Millis = 6 * HOUR;
-/// A schedule is not to the second: a look that is nearly due is due.
+/// A schedule is not exact, so a look that is due within five minutes is due now.
 const SCHEDULE_SLACK: Millis = 5 * 60_000;
-/// A job may be followed before the API shows it, so that often an absent one counts as open.
+/// How many times a watched job may be unknown to the API and still count as open: a job may be watched before the API
+/// shows it.
 const MAX_NOT_FOUND_LOOKS: i64 = 2;
 
 /// Which batches are looked for.
@@ -62,18 +67,18 @@ impl Batches {
     }
 }
 
-/// What is to be looked for.
+/// What one run looks for.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// No batches are listed without it.
+    /// None: no batches are listed.
     pub batches: Option<Batches>,
     /// The address of our webhook. Without it every webhook of the project counts as ours.
     pub webhook_url: Option<String>,
     /// Whether a listed batch counts as ours only with a valid binding token: where a binding key is set.
     pub bound: bool,
-    /// Whether a webhook that Gemini switched off is switched on again.
+    /// Whether a webhook that Gemini has disabled is enabled again.
     pub reenable: bool,
-    /// Whether a followed job is looked at whatever its turn.
+    /// Whether each watched job is looked at, also one that is not due.
     pub all_watched: bool,
     /// Nothing is written, here or at Gemini.
     pub dry_run: bool,
@@ -88,17 +93,17 @@ pub struct ReconcileResult {
     pub listed: u64,
     /// Of those, the ones that ended in the window.
     pub ended: u64,
-    /// Followed jobs that were looked at.
+    /// Watched jobs that were looked at.
     pub looked_at: u64,
     /// Jobs that were entered, or would be.
     pub entered: Vec<String>,
-    /// Addresses of webhooks that Gemini has switched off.
+    /// Addresses of webhooks that Gemini has disabled.
     pub disabled_webhooks: Vec<String>,
-    /// Of those, the ones that were switched on again.
+    /// Of those, the ones that were enabled again.
     pub reenabled_webhooks: Vec<String>,
     /// What could not be done; the next run tries again.
     pub errors: Vec<String>,
-    /// Where the list of batches goes on, if there was no time for all of it.
+    /// The next page of the list of batches, if there was no time for all pages.
     #[serde(skip)]
     pub next_page: Option<String>,
 }
@@ -119,7 +124,7 @@ enum Failed {
 }
 
 impl Reconciler<'_> {
-    /// Each of the three parts goes on where another one fails.
+    /// Runs the three parts: webhooks, batches, watched jobs. If one fails, the others run all the same.
     pub async fn run(&self) -> ReconcileResult {
         let mut found = ReconcileResult::default();
         let has_webhook = self.webhooks(&mut found).await;
@@ -146,8 +151,8 @@ impl Reconciler<'_> {
         found
     }
 
-    /// Goes through the list, page by page. A list that has come newest first until now is left where it is so old
-    /// that nothing behind can have ended in the window.
+    /// Reads the list, page by page. While the batches come newest first, it stops at one so old that no batch behind
+    /// it can have ended in the window.
     async fn batches(&self, batches: &Batches, found: &mut ReconcileResult) -> Result<(), Failed> {
         found.next_page.clone_from(&batches.page);
         let (mut last_created, mut newest_first) = (Millis::MAX, true);
@@ -177,7 +182,7 @@ impl Reconciler<'_> {
         Err(ProcessingError::DeadlineExceeded.into())
     }
 
-    /// Enters what of a page has ended in the window and has not ended here.
+    /// Enters the batches of a page that have ended in the window and have no end in the Jobs table.
     async fn enter_missing(
         &self,
         page: Vec<Listed>,
@@ -254,7 +259,7 @@ impl Reconciler<'_> {
         if watched.look_at > now.saturating_add(SCHEDULE_SLACK) && !self.plan.all_watched {
             return Ok(());
         }
-        // An application may follow an interaction by the bare id that the API gave it.
+        // An application may watch an interaction by the bare id that the API gave it.
         let name = match watched.job.contains('/') {
             true => Name::parse(&watched.job),
             false => Name::parse(&format!("interactions/{}", watched.job)),
@@ -269,7 +274,7 @@ impl Reconciler<'_> {
             if name.as_str() != watched.job && self.ledger.has_ended(name.as_str()).await? {
                 return self.forget(watched, "it has ended under its full name").await;
             }
-            // Who follows a job in our own table shows that it is ours.
+            // Only our own applications can write into our table, so a job that is watched there is ours.
             self.enter(&name, kind, None, false, found).await?;
         }
         Ok(self.look_later(watched).await?)
@@ -314,7 +319,7 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    /// Notices webhooks that Gemini has switched off. Whether a webhook of the key's project is ours.
+    /// Finds webhooks that Gemini has disabled. Returns whether a webhook of the key's project is ours.
     async fn webhooks(&self, found: &mut ReconcileResult) -> Result<bool, Failed> {
         let Some(webhooks) = self.call(self.gemini.webhooks()).await? else { return Ok(false) };
         for webhook in webhooks.iter().filter(|webhook| webhook.is_disabled() && self.is_ours(webhook)) {

@@ -1,7 +1,7 @@
-//! The sweep: rows that are due are worked off through the same code, a few at a time, until shortly before the
-//! deadline. It needs no stream, so it brings every row to its end even if every stream record were lost.
+//! The sweep: works the rows that are due, with the same code as the stream, four at a time, until shortly before the
+//! deadline. It does not need the stream, so each row comes to its end even if every stream record is lost.
 //!
-//! - The shards are drained together, the longest overdue row first, so that a busy shard starves no other.
+//! - The shards of the index are read together, the longest overdue row first, so that a busy shard delays no other.
 //! - A row that has cost a worker is worked alone, after the others: if it kills this process too, no other row pays
 //!   for it. The rows with the fewest crashes come first.
 //! - Nothing is begun that could not be put off in time.
@@ -25,7 +25,7 @@ const PAGE: i32 = 50;
 /// No new row is begun this close to the end, in milliseconds.
 const LAST_START: Millis = 60_000;
 
-/// What a sweep came to.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct SweepResult {
     /// Rows that were due, as far as the index was read.
@@ -48,8 +48,8 @@ impl SweepResult {
     }
 }
 
-/// Works off what is due by then. `end` is when the invocation ends. A shard that cannot be read is an error after
-/// all others were worked.
+/// Works the rows that are due by `due_by`. `end` is when the invocation ends. If a shard cannot be read, the others
+/// are worked first, and then the error is returned.
 pub async fn sweep(worker: &Worker, due_by: Millis, end: Millis) -> Result<SweepResult, LedgerError> {
     let begun = worker.clock.now();
     let last_start = end.saturating_sub(LAST_START);

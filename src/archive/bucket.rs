@@ -43,7 +43,7 @@ pub struct Bucket {
     pub(super) buffers: Buffers,
 }
 
-/// An object that is safe, and what it adds up to.
+/// An object that is complete in the bucket, and the sums of its results.
 #[derive(Debug)]
 pub struct Archived {
     pub output: Output,
@@ -60,7 +60,7 @@ pub struct ObjectTarget<'a> {
     pub lines: bool,
 }
 
-/// What a conditional write came to.
+/// The result of a conditional write.
 pub(super) enum PutOutcome {
     /// The object is written.
     New,
@@ -111,8 +111,8 @@ impl Bucket {
         }
     }
 
-    /// An object that an earlier attempt left complete, read once through the same counter. None where there is
-    /// no object; one that is not this job's, or not as long as the source states, is a conflict.
+    /// A complete object of an earlier attempt, read once to count it. None where there is no object. An object of
+    /// another job, or of another length than the source states, is a conflict.
     pub async fn reuse_existing(
         &self,
         target: ObjectTarget<'_>,

@@ -1,8 +1,8 @@
-//! The memory of parts: a budget in bytes that all objects share which this process writes at the same time.
+//! The memory of parts: a budget in bytes, shared by all objects that this process writes at the same time.
 //!
-//! A sweep works several rows at once, and each of them sends several parts at once. Whoever fills a part takes a
-//! place here first and holds it until the part has landed. Nobody needs a second place to get rid of the first, so
-//! it cannot lock up, however few places there are.
+//! A sweep works several rows at once, and each of them sends several parts at once. A place is taken here before a
+//! part is filled, and it is held until S3 has the part. No part needs a second place, so there is no deadlock, however
+//! few places there are.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Default for Buffers {
 impl Buffers {
     /// Waits for a place.
     pub async fn place(&self) -> Place {
-        // It fails for a closed semaphore only, and nobody closes this one.
+        // It fails only for a closed semaphore, and this one is never closed.
         Place { _permit: Arc::clone(&self.0).acquire_owned().await.ok() }
     }
 }

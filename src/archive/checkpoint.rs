@@ -34,7 +34,7 @@ pub struct Checkpoint {
     pub source: Fingerprint,
 }
 
-/// By what it is seen that a source has not changed.
+/// Shows whether a source has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// In bytes.
@@ -106,14 +106,14 @@ impl Checkpoints {
         Self { begun_at, kept: Mutex::new(Kept { newest, obstacle: None }) }
     }
 
-    /// Whether a transfer that an earlier attempt began has come further in this one. A transfer that is begun anew
-    /// has not: a source that cannot be gone on with would be begun for ever.
+    /// Whether a transfer that an earlier attempt began has made progress in this one. A transfer that was begun anew
+    /// has not. Otherwise a source that cannot be continued would be begun again for ever.
     pub fn have_advanced(&self) -> bool {
         let newest = self.kept().newest.as_ref().map(|checkpoint| checkpoint.mark.bytes);
         self.begun_at.zip(newest).is_some_and(|(before, now)| now > before)
     }
 
-    /// For the row: None where there is nothing to go on with.
+    /// As JSON for the row. None where there is nothing to continue.
     pub fn text(&self) -> Option<String> {
         let text = serde_json::to_string(self.kept().newest.as_ref()?).ok()?;
         (text.len() <= LONGEST).then_some(text)
@@ -151,7 +151,7 @@ impl Checkpoints {
         *self.kept() = Kept { newest: None, obstacle: Some(why.to_owned()) };
     }
 
-    /// No code panics while it holds the lock, so what a poisoned one guards is whole.
+    /// No code panics while it holds the lock, so the value is whole even if the lock is poisoned.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

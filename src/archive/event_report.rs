@@ -1,4 +1,4 @@
-//! What the event of a delivery says of its job, read once for an attempt.
+//! What the event of a delivery says about its job, read once for each attempt: [`EventReport`].
 
 use serde_json::{Map, Value};
 
@@ -32,7 +32,8 @@ impl EventReport {
         }
     }
 
-    /// A job that goes on. The API is read eventually consistent: an end must not be used up as "still open".
+    /// A job that is still open. If the event reports an end, the API is only not up to date yet, so that is a
+    /// transient error: the event of an end must not be spent on the record of an open job.
     pub fn open(&self, job: OpenJob) -> Result<Report, ProcessingError> {
         if self.event.reports_an_end() {
             return Err(ProcessingError::transient(format!(
@@ -44,7 +45,7 @@ impl EventReport {
     }
 }
 
-/// The error that the event says, where the API keeps none.
+/// The error in the event, for jobs whose error the API does not show.
 fn error(body: &[u8]) -> Option<Value> {
     let event: Value = serde_json::from_slice(body).ok()?;
     let data = event.get("data")?;

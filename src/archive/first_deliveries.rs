@@ -1,6 +1,6 @@
-//! The first deliveries as they came, kept beside the results for whoever wants to see what Gemini really sends.
+//! The first deliveries as they came, stored in the bucket, to show what Gemini really sends (`RECORD_FIRST`).
 //!
-//! Best effort: an object that cannot be written holds up no delivery, and the row has the same for as long as it lives.
+//! This is best effort: an object that cannot be written delays no delivery, and the row has the same content anyway.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,8 @@ impl FirstDeliveries {
         Self { most, next: AtomicU32::new(1) }
     }
 
-    /// Keeps a delivery that is worked for the first time. The bucket counts, so that instances need not.
+    /// Stores a delivery that is worked for the first time, under the next free number. The bucket decides which number
+    /// is free, so the instances need not agree.
     pub async fn keep(&self, bucket: &Bucket, row: &Delivery) {
         let (Some(headers), 1) = (&row.headers, row.attempt) else { return };
         if let Err(error) = self.write(bucket, row, headers).await {

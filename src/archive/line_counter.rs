@@ -10,7 +10,7 @@ use crate::{
     json::{ITEM, Kind, Reader, Scanned, Scanner},
 };
 
-/// Of a name or a count, as many bytes are kept. All that are looked for are shorter.
+/// The longest name or count that is read, in bytes. All that are looked for are shorter.
 const MAX_TEXT_BYTES: usize = 64;
 
 /// Splits a stream into lines and adds them up.
@@ -79,7 +79,7 @@ impl Default for Line {
     }
 }
 
-/// What a request came to.
+/// How a request ended.
 enum End {
     Succeeded,
     Failed,
@@ -87,7 +87,7 @@ enum End {
     Empty,
 }
 
-/// What of a line matters.
+/// What has been read of a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     /// A member of this name is there. It may be `null`.

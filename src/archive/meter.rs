@@ -1,7 +1,7 @@
-//! Counts what passes by: bytes, digest and, for results in lines, what the requests came to.
+//! Counts an object's bytes while they pass: length, SHA-256 and, for results in lines, the sums of the requests.
 //!
-//! A count can be marked at any byte and taken up there again by another process: the mark holds the state of the
-//! digest and of the count, also in the middle of a line.
+//! A count can be interrupted at any byte and continued by another process ([`Mark`]): the mark has the state of the
+//! digest and of the sums, also in the middle of a line.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ impl Meter {
         }
     }
 
-    /// Takes a count up where it was marked. None where the mark is no state of this digest.
+    /// Continues a count at its mark. None where the mark is not a state of this digest.
     pub fn resume(mark: &Mark) -> Option<Self> {
         let state = BASE64_STANDARD.decode(&mark.digest).ok()?;
         let state = SerializedState::<Sha256>::try_from(state.as_slice()).ok()?;

@@ -50,14 +50,14 @@ use crate::{
     },
 };
 
-/// What a delivery's job came to. Nothing is in the tables yet.
+/// The result of a delivery's job. Nothing of it is in the tables yet.
 #[derive(Debug)]
 pub enum Report {
-    /// To be committed.
+    /// The job has ended: commit it.
     Ended { job: Box<EndedJob>, outcome: Outcome },
-    /// The job goes on, and the event said so.
+    /// The job is still open, and its event does not say otherwise: record it.
     Open(OpenJob),
-    /// Nothing to look up or to keep.
+    /// There is no job to look up, for this reason. The delivery ends as `recorded`.
     Nothing(&'static str),
 }
 
@@ -105,8 +105,7 @@ impl Task<'_> {
 }
 
 impl Archive {
-    /// Looks the job up, brings its outputs into the bucket and says what to commit. It can be run again at any
-    /// point: objects are a function of the job.
+    /// Reads the job, stores its outputs in the bucket and says what to commit. It can be run again at any point.
     pub async fn archive_job(&self, task: Task<'_>) -> Result<Report, ProcessingError> {
         let reported = EventReport::of(task.row);
         match self.job_of(task.row) {
@@ -143,8 +142,8 @@ impl Archive {
         }
     }
 
-    /// Google signs events of everybody's jobs. Ours is one that our key can read and, where a binding key is set,
-    /// one whose metadata carry our token, in the event or in the job.
+    /// Google signs the events of everybody's jobs. A job is ours if our key can read it and, where a binding key is
+    /// set, if its metadata contain our token, in the event or in the job. Otherwise the error is `Foreign`.
     async fn check_ours(
         &self,
         row: &Delivery,

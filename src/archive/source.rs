@@ -23,7 +23,7 @@ use crate::{
     gemini::{Document, Download, InlineAt, Span, write_lines},
 };
 
-/// What is read in a blocking place is handed over in pieces of at most this size.
+/// What a blocking thread reads is sent on in pieces of at most this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Pieces that wait to be taken: 256 KiB together.

@@ -27,7 +27,7 @@ use crate::{
 
 pub use crate::json::Span;
 
-/// Contents are handed over in pieces of at most this size.
+/// Contents are read in pieces of at most this size.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The longest text that a scan returns, in bytes. Addresses are the longest that are looked for.

@@ -12,7 +12,7 @@ use crate::{
 /// All members together, with their names. The API's own limit is not published; a row holds a few times this.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Where the members stand in an answer.
+/// Where the members are in an answer.
 #[derive(Debug, Default)]
 pub(super) struct UserMetadata {
     members: Vec<(String, Span)>,
@@ -21,11 +21,11 @@ pub(super) struct UserMetadata {
     left_out: u64,
 }
 
-/// The metadata, where there are any, and a word on what of them was not kept.
+/// The metadata, if there are any, and a note about those that were left out.
 type Found = (Option<Map<String, Value>>, Option<String>);
 
 impl UserMetadata {
-    /// A member. The binding token is found however much stands beside it.
+    /// Takes a member. The binding token is always taken, however long the others are.
     pub fn take(&mut self, value: &Scanned<'_>) {
         let bytes = value.name.len() as u64 + value.span.length();
         let is_token = value.name == TOKEN && value.kind == Kind::Text && value.text().is_some();
@@ -39,7 +39,7 @@ impl UserMetadata {
         self.members.push((value.name.to_owned(), value.span));
     }
 
-    /// The members, or None where there are none, and a word on those that were left out.
+    /// The members, or None where there are none, and a note about those that were left out.
     pub fn read(self, document: &Document) -> Result<Found, ProcessingError> {
         let mut metadata = Map::new();
         for (name, span) in self.members {

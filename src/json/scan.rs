@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::unescaped;
 
-/// Stands in a path for an item of a list.
+/// The name of a list's item in a path.
 pub const ITEM: &str = "[]";
 
 /// Paths are no longer than this; what is deeper is skipped whatever the reader wants.
@@ -92,10 +92,11 @@ pub trait Reader {
     fn value(&mut self, path: &[&str], value: &Scanned<'_>);
 }
 
-/// It can be stored in the middle of a value and go on from there, in no more than a few limits of bytes.
+/// It can be stored in the middle of a value and continued later. It holds one short text, and a frame for each open
+/// object or list that the reader wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scanner {
-    /// Of a text or a name, as many bytes are kept.
+    /// How many bytes of a text or a name are kept.
     limit: usize,
     at: u64,
     lexing: Lexing,
@@ -182,7 +183,8 @@ impl Scanner {
         }
     }
 
-    /// All bytes have been taken. The error says what is wrong with them; what could be read has been handed over.
+    /// Call it after the last byte. The error says what is wrong with the document. The reader has received everything
+    /// that could be read.
     pub fn finish(&mut self, reader: &mut impl Reader) -> Result<(), String> {
         if self.lexing == Lexing::Word {
             self.end_word(reader);

@@ -104,7 +104,7 @@ fn push(letter: char, into: &mut Vec<u8>) {
     into.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// A short text, given what stands between its quotation marks.
+/// A short text without its escapes. `raw` is what is between its quotation marks.
 pub fn unescaped(raw: &[u8]) -> String {
     let (mut unescaper, mut text) = (Unescaper::new(), Vec::with_capacity(raw.len()));
     raw.iter().for_each(|byte| unescaper.take(*byte, &mut text));
@@ -112,7 +112,7 @@ pub fn unescaped(raw: &[u8]) -> String {
     String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// A text of any length, read from what stands between its quotation marks.
+/// A text of any length without its escapes, read from what is between its quotation marks.
 pub struct Unescaped<R> {
     from: R,
     unescaper: Unescaper,

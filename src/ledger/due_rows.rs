@@ -1,4 +1,7 @@
-//! Which rows a sweep has to look at.
+//! Which rows a sweep has to look at: the sparse index `due`, in eight shards.
+//!
+//! A row is in the index only while it has `open`, so a sweep reads only rows that have not ended, however many others
+//! the table has. Global secondary indexes are eventually consistent, so a row may show an old state here.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -20,7 +23,7 @@ pub struct DueRow {
     pub received_at: Option<Millis>,
     /// How many leases of the row ran out without a word of their worker.
     pub crashes: i64,
-    /// What the row waits out, where it waits.
+    /// The class of error that the row waits for, where it waits.
     pub error_kind: Option<ErrorKind>,
 }
 
@@ -31,14 +34,14 @@ pub struct DueRows {
 }
 
 impl DueRows {
-    /// When the oldest row of this page came in, rows that wait for an absent job not counted: an application that
-    /// deletes its own jobs must not look like a backlog.
+    /// When the oldest row of this page was received. Rows that wait for a job which is not found do not count: an
+    /// application that deletes its own jobs must not look like a backlog.
     pub fn oldest(&self) -> Option<Millis> {
         let rows = self.rows.iter().filter(|row| row.error_kind != Some(ErrorKind::NotFound));
         rows.filter_map(|row| row.received_at).min()
     }
 
-    /// When the oldest row came in that waits for an absent job.
+    /// When the oldest row was received that waits for a job which is not found.
     pub fn oldest_not_found(&self) -> Option<Millis> {
         let rows = self.rows.iter().filter(|row| row.error_kind == Some(ErrorKind::NotFound));
         rows.filter_map(|row| row.received_at).min()

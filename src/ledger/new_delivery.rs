@@ -42,7 +42,8 @@ impl NewDelivery {
         Self::row(delivery.row_key(), delivery.body(), proof, event, receipt, now)
     }
 
-    /// Of a job that we found to have ended: its row is as if its event had come. Found again, it is a duplicate.
+    /// The row of a job that reconcile has found to have ended, as if its event had come. Its key is made of the job's
+    /// name, so a job that is found again is a duplicate.
     pub fn of_job(job: &str, kind: JobKind, ended: Option<Millis>, receipt: &str, now: Millis) -> Self {
         let body = json!({"type": format!("{}.reconciled", kind.name()), "data": {"id": job}}).to_string();
         let event = Event { time: ended, ..Event::parse(body.as_bytes()) };
@@ -95,7 +96,7 @@ impl NewDelivery {
         Self { key: key.to_owned(), digest, item }
     }
 
-    /// Has its job count as ours only with a valid binding token.
+    /// Makes its job count as ours only with a valid binding token.
     #[must_use]
     pub fn only_if_bound(mut self) -> Self {
         self.item.insert(attr::TRUST.to_owned(), AttributeValue::S(Trust::Issuer.name().to_owned()));
@@ -109,7 +110,7 @@ impl NewDelivery {
         self
     }
 
-    /// The same delivery beside another one of its id: a second body under a known id is kept, not believed.
+    /// The same delivery under a key of its own, for a second body under a known id. The first body keeps the id.
     pub(super) fn beside(&self) -> Self {
         let tail = self.digest.get(..16).unwrap_or(&self.digest);
         Self { key: format!("{}~{tail}", self.key), ..self.clone() }

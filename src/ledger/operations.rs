@@ -23,12 +23,13 @@ use crate::{
     ledger::GIVE_UP_AFTER,
 };
 
-/// Whether a write of ours still counted.
+/// Whether our lease still held when we wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Fence {
     /// Written, now or by an earlier try of the same call whose answer was lost.
     Held,
+    /// Nothing was written: the row is another worker's by now, or in another state.
     Lost,
 }
 
@@ -36,14 +37,14 @@ pub enum Fence {
 #[derive(Clone, Copy, Debug)]
 pub struct Wait<'a> {
     pub due_at: Millis,
-    /// For a person. At most 200 bytes of it are kept.
+    /// The row's `last_error`, for a person. At most 200 bytes of it are kept.
     pub why: &'a str,
     pub kind: ErrorKind,
     /// How far a transfer has come, in JSON of at most 4 KiB. None removes what the row has.
     pub checkpoint: Option<&'a str>,
 }
 
-/// The archiver's end of the tables.
+/// The archiver's side of the tables. All times are milliseconds since the epoch.
 #[derive(Clone)]
 pub struct Ledger {
     pub(super) store: Store,
@@ -63,7 +64,7 @@ impl Ledger {
         Self { store: Store::new(dynamodb, deliveries.into(), jobs.into()), clock, announces }
     }
 
-    /// Puts what was found rather than delivered.
+    /// Inserts a job that reconcile has found, as if its event had been delivered.
     pub async fn enter(&self, delivery: NewDelivery) -> Result<Inserted, LedgerError> {
         let table = self.store.name(Table::Deliveries);
         DeliveryWriter::new(self.store.client.clone(), table).insert(delivery).await
@@ -74,8 +75,8 @@ impl Ledger {
         0..SHARDS
     }
 
-    /// Rows of one shard that are due by then, the longest overdue first. The index is read as it is, stale at
-    /// times: whether a row may be taken is asked of the row itself, when it is leased.
+    /// Rows of one shard that are due by `by`, the longest overdue first. The index is eventually consistent, so it may
+    /// show an old state. Whether a row may be leased is decided by the row itself, when it is leased.
     pub async fn due(
         &self,
         shard: u8,
@@ -86,7 +87,7 @@ impl Ledger {
         due_rows::page(&self.store, shard, by, after, limit).await
     }
 
-    /// Takes the row until then, takes it over from a worker that died, or ends it when its budget is used up.
+    /// Leases the row until `until`, takes it over from a worker that died, or ends it when its budget is used up.
     pub async fn lease(&self, key: &str, until: Millis) -> Result<Lease, LedgerError> {
         lease::take(&self.store, key, until, self.clock.now()).await
     }
@@ -165,30 +166,31 @@ impl Ledger {
         self.store.get(Table::Jobs, name).await
     }
 
-    /// Whether a job has ended here. Read as it comes, stale at times: who acts on it meets the row's condition.
+    /// Whether the job's row has an end. The read is eventually consistent. A later write is protected by its
+    /// condition.
     pub async fn has_ended(&self, job: &str) -> Result<bool, LedgerError> {
         watch::has_ended(&self.store, job).await
     }
 
-    /// Has an open job followed. `Lost` where it has ended here already.
+    /// Lets an open job be watched. `Lost` if its row has an end already.
     pub async fn watch(&self, job: &str, until: Millis) -> Result<Fence, LedgerError> {
         let binds = Binds::default().number(":watch_until", until);
         self.change(Table::Jobs, job, &transitions::WATCH_JOB, &binds).await
     }
 
-    /// A look found the job open.
+    /// Counts a look that found the job open, and sets the time of the next one.
     pub async fn looked(&self, watched: &Watched, again_at: Millis) -> Result<Fence, LedgerError> {
         let looks = watched.looks.saturating_add(1);
         let binds = Binds::default().number(":look_at", again_at).number(":looks", looks);
         self.change(Table::Jobs, &watched.job, &transitions::LOOK_AT_JOB, &binds).await
     }
 
-    /// Nobody wants the job followed any longer.
+    /// Ends the watch of a job.
     pub async fn unwatch(&self, job: &str) -> Result<Fence, LedgerError> {
         self.change(Table::Jobs, job, &transitions::UNWATCH_JOB, &Binds::default()).await
     }
 
-    /// A page of the jobs that are followed. The index holds no others, so reading all of it costs what they do.
+    /// A page of the watched jobs. The index has no others, so reading all of it costs only what they cost.
     pub async fn watched(&self, after: Option<Item>) -> Result<(Vec<Watched>, Option<Item>), LedgerError> {
         watch::page(&self.store, after).await
     }
@@ -244,7 +246,7 @@ impl Ledger {
     }
 }
 
-/// The fence of every write under a lease, and the nonce by which the repeat of a write recognises its own work.
+/// The fencing token of every write under a lease, and the nonce by which a repeated write recognises its first try.
 fn mine(row: &Delivery) -> Binds {
     let holder = row.holder.clone().map(AttributeValue::S);
     Binds::default().number(":mine", row.attempt).value(":holder", holder)

@@ -1,6 +1,6 @@
 //! The shape of the two tables: names of attributes, keys, index, stream and TTL.
 //!
-//! The local machine makes its tables from here, and a test holds the template to it.
+//! The local machine makes its tables from these constants, and a test compares the template with them.
 
 /// The version of a row's shape. Code reads its own and the one before.
 pub const SCHEMA: i64 = 1;
@@ -43,7 +43,7 @@ pub mod attr {
     pub const ENDED_BY: &str = "ended_by";
     pub const ENDED_AT: &str = "ended_at";
     pub const WATCH_UNTIL: &str = "watch_until";
-    /// How often a followed job was looked at, and when it is next.
+    /// How often a watched job was looked at, and when it is looked at next.
     pub const LOOKS: &str = "looks";
     pub const LOOK_AT: &str = "look_at";
     /// The ids of the deliveries that reported a job, a string set.
@@ -68,7 +68,8 @@ pub mod attr {
     pub const SHORTENED: &str = "shortened";
 }
 
-/// Open rows are spread over this many values of `open`: one index partition takes 1,000 writes a second.
+/// Open rows are spread over this many values of `open`, because one partition takes 1,000 writes a second (DynamoDB
+/// Developer Guide, "Best practices for designing and using partition keys effectively").
 pub const SHARDS: u8 = 8;
 
 pub struct Table {
@@ -99,8 +100,8 @@ pub const DUE: Index = Index {
     includes: &[attr::RECEIVED_AT, attr::ERROR_KIND, attr::CRASHES],
 };
 
-/// The jobs that are followed. Its hash is the table's own key: a row is in it as soon as it has `watch_until`, so an
-/// application sets that one attribute and nothing else, and a scan of it costs what the followed jobs cost.
+/// The watched jobs. The hash key is the table's own key, so a row is in this index as soon as it has `watch_until`: an
+/// application sets that one attribute and nothing else. A scan of the index costs only what the watched jobs cost.
 pub const WATCHED: Index = Index {
     name: "watched",
     hash: attr::JOB_ID,

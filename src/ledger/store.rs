@@ -52,7 +52,7 @@ pub(super) enum Change {
     ConditionFailed(Item),
 }
 
-/// What came of two changes that happen together or not at all.
+/// The result of two changes that happen together or not at all.
 pub(super) enum Both {
     Made,
     /// The condition of the first failed, and the row does not show that this call has made the change.
@@ -61,7 +61,7 @@ pub(super) enum Both {
     SecondConditionFailed(Item),
 }
 
-/// The two tables and the means to reach them.
+/// The two tables and the client to call them with.
 #[derive(Clone)]
 pub(super) struct Store {
     pub client: Client,

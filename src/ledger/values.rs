@@ -18,7 +18,7 @@ const ROOM_BYTES: usize = 320 * 1024;
 /// One value takes no more than this of it. JSON of 64 KB takes at most about 100 KB as attributes.
 const MAX_VALUE_BYTES: usize = 128 * 1024;
 
-/// What is kept of a value that is too long.
+/// How much is kept of a value that is too long, in bytes.
 const SHORTENED_BYTES: usize = 16 * 1024;
 
 /// The longest of the API's own words, for example a state.
@@ -34,7 +34,7 @@ const MAX_NAME_BYTES: usize = 65_535;
 const MAX_DIGITS: usize = 38;
 const EXPONENTS: std::ops::RangeInclusive<i64> = -130..=125;
 
-/// The values from outside of one row. Those that are added first have the first claim to the room.
+/// The values from outside of one row. Room is given in the order in which values are added.
 pub(super) struct Values {
     binds: Binds,
     room: usize,
@@ -46,8 +46,8 @@ impl Values {
         Self { binds, room: ROOM_BYTES, shortened: Vec::new() }
     }
 
-    /// Adds a value under the name of its attribute. Too long a list loses its tail, anything else becomes the
-    /// beginning of its text.
+    /// Adds a value under the name of its attribute. A list that is too long loses its last items. Any other value that
+    /// is too long becomes the beginning of its text.
     pub fn add(
         mut self,
         attribute: &'static str,
@@ -64,7 +64,7 @@ impl Values {
         self.keep(bind, kept)
     }
 
-    /// Adds one of the API's words. Too long a one is cut.
+    /// Adds one of the API's words. It is cut if it is too long.
     pub fn add_word(mut self, attribute: &'static str, bind: &'static str, word: &str) -> Self {
         let kept = word.get(..word.floor_char_boundary(MAX_WORD_BYTES)).unwrap_or_default();
         if kept.len() < word.len() {

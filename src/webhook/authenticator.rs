@@ -44,7 +44,7 @@ impl From<Result<Verified, Rejection>> for Verdict {
 }
 
 impl Verdict {
-    /// What two anchors come to together: proved by one is proved, and rejected means that each of them was asked.
+    /// The verdict of two anchors together: proved by one is proved, and rejected means that both were asked.
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (proved @ Self::Authenticated(_), _) | (_, proved @ Self::Authenticated(_)) => proved,

@@ -36,7 +36,7 @@ impl BindingKey {
         Ok(Self(Zeroizing::new(text.as_bytes().to_vec())))
     }
 
-    /// A token nobody else can make.
+    /// A new token, which nobody without this key can make.
     pub fn mint(&self) -> String {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let mac = self.mac(&nonce).map(|mac| BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
@@ -57,8 +57,8 @@ impl BindingKey {
     }
 }
 
-/// Whether any of the metadata carry a token of ours. A token that does not match may be by a key that was replaced a
-/// moment ago, so then the key is read again, as often as the store allows.
+/// Whether any of the metadata contain a token of ours. A token that does not match may be of a key that this instance
+/// has not read yet, so the key is then read again, as often as the store allows.
 pub async fn is_bound(
     store: &SecretStore<BindingKey>,
     metadata: &[&Map<String, Value>],
@@ -74,8 +74,7 @@ pub async fn is_bound(
     Ok(store.renewed(&key).await.is_some_and(|newer| bound_by(&newer)))
 }
 
-/// Whether the metadata carry something in the form of a token, by whatever key. Nothing else is a reason to look for a
-/// newer key.
+/// Whether the metadata contain a text in the form of a token. Only such a text is a reason to read the key again.
 fn has_token(metadata: &Map<String, Value>) -> bool {
     token(metadata).is_some()
 }

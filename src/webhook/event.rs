@@ -14,7 +14,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Types of one family are handled alike, also those that Gemini has yet to invent.
+    /// By the part before the dot, so that new types of a known kind are handled, too.
     pub fn of(event_type: Option<&str>) -> Self {
         match event_type.and_then(|name| name.split_once('.')).map(|(family, _)| family) {
             Some("batch") => Self::Batch,
@@ -30,7 +30,7 @@ impl EventKind {
 pub struct Event {
     /// As sent, for example `batch.succeeded`.
     pub event_type: Option<String>,
-    /// When it happened, in the sender's words.
+    /// When it happened, by the event's own `timestamp`.
     pub time: Option<Millis>,
     /// The job in the event's own spelling.
     pub job_hint: Option<String>,
@@ -66,7 +66,7 @@ impl Event {
         EventKind::of(self.event_type.as_deref())
     }
 
-    /// Whether the event says that the job has ended. All do, but one.
+    /// Whether the event says that the job has ended. All types do, except `interaction.requires_action`.
     pub fn reports_an_end(&self) -> bool {
         self.event_type.as_deref() != Some("interaction.requires_action")
     }

@@ -67,8 +67,8 @@ impl KeySet {
         Ok(set)
     }
 
-    /// Adds an entry if it is a key that verifies signatures of one of the two algorithms. Of two RSA keys with the same
-    /// `kid` the last one counts.
+    /// Adds an entry if it is a key that verifies signatures of one of the two algorithms. Of two RSA keys with the
+    /// same `kid` the last one counts.
     fn add(&mut self, entry: Entry) {
         let verifies = |operations: &Vec<String>| operations.iter().any(|operation| operation == "verify");
         let for_signatures = entry.purpose.as_deref().is_none_or(|purpose| purpose == "sig")

@@ -1,12 +1,7 @@
 //! A scanner that takes the bytes of one JSON value (RFC 8259) in pieces and gives its reader the values that it wants.
 //!
-//! - [`Reader`] says which objects and lists it wants, by their paths, and receives each value in them when it ends.
-//! - [`Scanner`] holds one frame for each open object or list that is wanted, and one short text. What is not wanted is
-//!   skipped by counting brackets, however deep it is nested.
-//! - [`Scanned`] is a value: its kind, where it is, and its bytes as far as the limit allows.
-//!
-//! A scanner can be stored as JSON at any byte and go on in another process. It never stops at bad input:
-//! [`Scanner::finish`] says at which byte the document was not JSON.
+//! What a [`Reader`] does not want is skipped by counting brackets, however deep it is nested. A [`Scanner`] can be
+//! stored at any byte and continued in another process. It never stops at bad input; [`Scanner::finish`] reports it.
 
 use serde::{Deserialize, Serialize};
 
@@ -92,8 +87,7 @@ pub trait Reader {
     fn value(&mut self, path: &[&str], value: &Scanned<'_>);
 }
 
-/// It can be stored in the middle of a value and continued later. It holds one short text, and a frame for each open
-/// object or list that the reader wants.
+/// It holds one short text, and a frame for each open object or list that the reader wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scanner {
     /// How many bytes of a text or a name are kept.
@@ -114,11 +108,9 @@ pub struct Scanner {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Lexing {
-    /// Between two tokens.
     Between,
-    /// Inside a [`Kind::Word`].
     Word,
-    /// Inside a text. `escaped`: the byte before was a backslash that counts.
+    /// `escaped`: the byte before was a backslash that counts.
     Text { is_name: bool, escaped: bool },
 }
 
@@ -324,7 +316,6 @@ impl Scanner {
         self.end_value(kind, self.at + 1, reader);
     }
 
-    /// Gives the reader a value that has ended.
     fn end_value(&mut self, kind: Kind, to: u64, reader: &mut impl Reader) {
         match self.frames.last_mut() {
             Some(frame) if frame.expects != Expects::Value => return,
@@ -356,7 +347,6 @@ impl Scanner {
         self.frames.last().map(|frame| frame.expects)
     }
 
-    /// Notes the first byte at which the document is not JSON.
     fn is_odd(&mut self) {
         self.odd.get_or_insert(self.at);
     }

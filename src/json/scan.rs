@@ -110,7 +110,6 @@ pub struct Scanner {
 enum Lexing {
     Between,
     Word,
-    /// `escaped`: the byte before was a backslash that counts.
     Text { is_name: bool, escaped: bool },
 }
 

@@ -52,6 +52,7 @@ enum Schedule {
     Reconcile,
 }
 
+/// The archiver of one Lambda instance.
 pub struct Archiver {
     worker: Worker,
     /// What a scheduled reconcile looks for. The times are added when it runs.
@@ -89,6 +90,7 @@ pub struct Clients {
 }
 
 impl Archiver {
+    /// Puts the parts together. It makes no call: secrets are read when they are first needed.
     pub fn new(
         settings: ArchiverSettings,
         clients: Clients,
@@ -145,6 +147,7 @@ impl Archiver {
         }
     }
 
+    /// The hourly run. What failed is in the result; the invocation succeeds all the same.
     async fn reconcile(&self, end: Millis) -> ReconcileResult {
         let Worker { ledger, archive, clock, .. } = &self.worker;
         let window =

@@ -23,16 +23,24 @@ use crate::{
 pub struct Delivery {
     pub key: String,
     pub state: DeliveryState,
+    /// How the row ended, or how it will end once its commit is announced.
     pub outcome: Option<Outcome>,
+    /// The body as it was signed.
     pub body: Bytes,
     pub event_type: Option<String>,
+    /// The event's own timestamp.
     pub event_time: Option<Millis>,
     pub received_at: Millis,
+    /// The job as the event spells it.
     pub job_hint: Option<String>,
+    /// The job's key in the Jobs table, after a commit.
     pub job_id: Option<String>,
+    /// The form of the signature, and which key made it.
     pub scheme: Option<String>,
     pub key_id: Option<String>,
+    /// What the signature proves about the sender.
     pub trust: Trust,
+    /// Redacted, and only while first deliveries are recorded.
     pub headers: Option<BTreeMap<String, String>>,
     /// The fencing token of the last lease.
     pub attempt: i64,
@@ -40,6 +48,7 @@ pub struct Delivery {
     pub holder: Option<String>,
     /// How many leases ran out without a word of their worker.
     pub crashes: i64,
+    /// After this time the next lease ends the row as `failed`.
     pub give_up_at: Millis,
     pub last_error: Option<String>,
     /// What the row waits out, or waited out last.

@@ -18,7 +18,7 @@ use super::{jwks::KeySet, rejection::Rejection};
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 const MAX_KEY_ID_BYTES: usize = 128;
 
-/// How far apart the issuer's clock and ours may be.
+/// How far apart the issuer's clock and ours may be, for `exp` and `nbf` (RFC 7519, sections 4.1.4 and 4.1.5).
 const LEEWAY_SECONDS: i64 = 60;
 
 /// The members of an event that claims may repeat.
@@ -43,6 +43,7 @@ struct Header {
     kid: Option<String>,
 }
 
+/// The claims that are checked, and all others in `rest`.
 #[derive(Deserialize)]
 struct Claims {
     aud: Option<Audience>,
@@ -61,7 +62,7 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// A number and nothing that looks like one.
+/// A JSON number. A text that looks like a number is rejected.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number {
@@ -85,7 +86,8 @@ pub(super) fn is_token(header: &str) -> bool {
 }
 
 impl<'a> Token<'a> {
-    /// Takes a compact JWS apart (RFC 7515, section 7.1) and refuses every algorithm but RS256.
+    /// Reads a compact JWS (RFC 7515, section 7.1) and rejects every algorithm except RS256 (RFC 8725, section 3.1).
+    /// Nothing is verified yet.
     pub fn parse(header: &'a str) -> Result<Self, Rejection> {
         let token = header.trim();
         let (signed, signature) = token.rsplit_once('.').ok_or(Rejection::MalformedSignature)?;
@@ -111,8 +113,8 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Proves the token and returns the id of its key. Signature, `aud`, `exp` and `nbf` are checked in this order;
-    /// `now` is in seconds since the epoch.
+    /// Verifies the token and returns the id of its key. Signature, `aud`, `exp` and `nbf` are checked in this order.
+    /// `aud` and `exp` are required. `now` is in seconds since the epoch.
     pub fn verify(&self, keys: &KeySet, audience: &str, now: i64) -> Result<&str, Rejection> {
         match keys.rs256_match(&self.key_id, self.signed.as_bytes(), self.signature) {
             None => return Err(Rejection::UnknownKey),
@@ -138,7 +140,8 @@ impl<'a> Token<'a> {
         Ok(&self.key_id)
     }
 
-    /// Whether the claims repeat the event and the body says otherwise. Whether Google's claims do is not documented.
+    /// Whether the claims have members of the event that differ from the body's. Google does not document whether the
+    /// claims of its tokens have any. Without them the body counts as a hint only.
     pub fn contradicts(&self, body: Option<&Map<String, Value>>) -> bool {
         let claimed = |member: &str| self.claims.rest.get(member);
         if EVENT_MEMBERS.iter().all(|member| claimed(member).is_none()) {

@@ -3,19 +3,27 @@
 /// A reason to reject a delivery. Its code goes to the log and the metric `Rejected`, never to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejection {
+    /// One of the three `webhook-` headers is missing or blank.
     MissingHeader,
+    /// The id is too long, has characters that ids do not have, or is there twice.
     BadId,
+    /// The timestamp is not a number of seconds, or is there twice.
     BadTimestamp,
     /// Signed, and older than the tolerance. A delivery that nobody signed is rejected for its signature instead.
     TimestampTooOld,
     /// Signed, and further ahead of our clock than the tolerance; or a token that is not valid yet.
     TimestampTooNew,
+    /// No entry of the header has a form whose secret or keys are configured.
     NoSupportedSignature,
+    /// An entry has such a form, but no secret and no key made it.
     NoMatchingSignature,
     /// Of a token: no token, or one that would choose its own key.
     MalformedSignature,
+    /// A token with another algorithm than RS256.
     AlgorithmNotAllowed,
+    /// A token that names no key, or one that is not in the key set.
     UnknownKey,
+    /// A token that is meant for another audience than `JWT_AUDIENCE`.
     WrongAudience,
     TokenExpired,
     /// A body that says otherwise than the token's claims.
@@ -28,6 +36,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The `reason` in the log.
     pub fn code(self) -> &'static str {
         match self {
             Self::MissingHeader => "missing_header",
@@ -50,6 +59,7 @@ impl Rejection {
         }
     }
 
+    /// The HTTP status of the answer: 400 for a malformed request, 401 for one that is not proved.
     pub fn status(self) -> u16 {
         match self {
             Self::MissingHeader | Self::BadId | Self::BadTimestamp | Self::MalformedRequest => 400,

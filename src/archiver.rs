@@ -100,7 +100,8 @@ impl Archiver {
         let gemini = Gemini::new(settings.gemini_base_url, key, settings.max_inline_bytes)?;
         let bucket = Bucket::new(clients.s3, settings.bucket);
         let (deliveries, jobs) = (settings.deliveries_table, settings.jobs_table);
-        let announcer = settings.event_bus.map(|bus| Announcer::new(clients.eventbridge, bus));
+        let bus = settings.event_bus.map(|bus| (clients.eventbridge, bus));
+        let announcer = Announcer::new(settings.on_job_ended, bus);
         let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), announcer.is_some());
         let first = FirstDeliveries::new(settings.record_first);
         let archive = Archive { gemini, bucket, binding, first };

@@ -51,7 +51,7 @@ pub struct Archiver {
 /// Serves the function until Lambda ends it.
 pub async fn run() -> Result<(), Error> {
     let settings = ArchiverSettings::read(&environment)?;
-    let sdk = aws::config(aws::archiver_timeouts()).await;
+    let sdk = aws::function_config(aws::archiver_timeouts());
     let clients = Clients {
         dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
         eventbridge: aws_sdk_eventbridge::Client::new(&sdk),

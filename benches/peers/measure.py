@@ -236,7 +236,7 @@ def measure(peers, rounds, events):
 
 
 def instructions(peers, counts=(50, 250)):
-    """Instructions of a start, of start and first event over HTTPS, and of one warm event over HTTP, by callgrind."""
+    """Instructions of a start, of start and first event, and of one warm event, by callgrind. All over HTTP."""
     with Stores() as stores:
 
         def total(peer, https, sent):
@@ -244,6 +244,9 @@ def instructions(peers, counts=(50, 250)):
                 out = f"{folder}/out"
                 wrap = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
                 function = stack.enter_context(Function(peer, stores, https, wrap))
+                # The first event may run out of its time under valgrind.
+                while sent and function.api.invoke(event(f"msg_{uuid.uuid4().hex}"))[0]["statusCode"] != 200:
+                    pass
                 for kind, count in sent:
                     function.send(kind, count)
                 stack.close()
@@ -257,7 +260,7 @@ def instructions(peers, counts=(50, 250)):
             each = counts[1] - counts[0]
             results[peer.name] = {
                 "start": start,
-                "cold https": total(peer, True, [("new", 1)]) if peer.https else None,
+                "cold": total(peer, False, [("new", 0)]),
                 "new": (total(peer, False, many) - base) / each,
                 "forged": (total(peer, False, [*few, ("forged", each)]) - base) / each,
             }

@@ -23,6 +23,7 @@ LABELS = {
 # Title, figure, digits.
 COST = [
     ("start ms", "start ms", 1),
+    ("start ms, HTTPS", "start ms https", 1),
     ("first event ms", "first ms https", 1),
     ("cold CPU ms", "cold cpu ms", 1),
     ("cold CPU ms, HTTPS", "cold cpu ms https", 1),
@@ -43,7 +44,7 @@ def rows(results, columns):
     lines = ["| | " + " | ".join(title for title, _, _ in columns) + " |", "| --- |" + " ---: |" * len(columns)]
     for name, figures in results.items():
         # What has no HTTPS has its one figure over HTTP.
-        values = [figures.get(key, figures.get(key.removesuffix(" https")) if "MiB" in key else None) for _, key, _ in columns]
+        values = [figures.get(key, figures.get(key.removesuffix(" https")) if "peak" in key else None) for _, key, _ in columns]
         texts = ["" if value is None else f"{value:,.{digits}f}" for value, (_, _, digits) in zip(values, columns)]
         lines.append(f"| {LABELS.get(name, name)} | " + " | ".join(texts) + " |")
     return "\n".join(lines)
@@ -68,7 +69,7 @@ def table(results):
 
 
 def instructions(results):
-    lines = ["| thousands of instructions | start | start and first event, HTTPS | new | forged |", "| --- |" + " ---: |" * 4]
+    lines = ["| thousands of instructions | start | start and first event | new | forged |", "| --- |" + " ---: |" * 4]
     for name, figures in results.items():
         texts = ["" if value is None else f"{value / 1e3:,.0f}" for value in figures.values()]
         lines.append(f"| {LABELS.get(name, name)} | " + " | ".join(texts) + " |")

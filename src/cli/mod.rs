@@ -20,7 +20,7 @@ mod webhooks_api;
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Gemini's webhooks, verified, recorded exactly once, results archived.
 #[derive(Parser)]
@@ -96,12 +96,12 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// By default only what a person should see.
 fn log_to_stderr(level: &str) {
-    let quiet = crate::dev::stores::QUIET.join(",");
+    let levels = crate::log::levels(&format!("{level},{}", crate::dev::stores::QUIET.join(",")));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .compact()
-        .with_filter(crate::log::filter(&format!("{level},{quiet}")));
+        .with_filter(filter_fn(move |about| crate::log::is_written(&levels, about)));
     tracing_subscriber::registry().with(layer).init();
 }

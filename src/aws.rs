@@ -75,7 +75,7 @@ fn tls_context(lookup: Lookup) -> TlsContext {
 /// its own, nor in the partitions whose endpoints have other authorities: there the machine's roots count.
 fn only_aws_is_called(lookup: Lookup) -> bool {
     let region = lookup("AWS_REGION").or_else(|| lookup("AWS_DEFAULT_REGION")).unwrap_or_default();
-    let names = ["SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL"];
+    let names = ["SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_ENDPOINT_URL"];
     let services = ["DYNAMODB", "SECRETS_MANAGER", "S3", "EVENTBRIDGE"];
     let elsewhere = names.iter().any(|name| lookup(name).is_some())
         || services.iter().any(|service| lookup(&format!("AWS_ENDPOINT_URL_{service}")).is_some())

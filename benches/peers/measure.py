@@ -86,7 +86,7 @@ def event(id, secret=SECRET):
 def authority():
     """A certificate for loopback, and a bundle of this machine's roots and the one that signed it."""
     home = HOME / "tls"
-    if not (home / "bundle.pem").exists():
+    if not (home / "few.pem").exists():
         home.mkdir(parents=True, exist_ok=True)
 
         def openssl(arguments):
@@ -98,6 +98,8 @@ def authority():
         openssl("x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -days 3650 -extfile san.cnf -out leaf.pem")
         roots = pathlib.Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
         (home / "bundle.pem").write_text(roots.read_text() + (home / "ca.pem").read_text())
+        aws = pathlib.Path("src/aws_roots.pem").read_text()
+        (home / "few.pem").write_text(aws + (home / "ca.pem").read_text())
     return home
 
 
@@ -145,7 +147,7 @@ class Function:
             "DELIVERIES_TABLE": TABLE,
             "WEBHOOK_SECRET": SECRET,
             # Rust's native store and Python; Node has its roots built in and takes more.
-            "SSL_CERT_FILE": str(tls / "bundle.pem"),
+            "SSL_CERT_FILE": str(tls / ("few.pem" if peer.few_roots else "bundle.pem")),
             "AWS_CA_BUNDLE": str(tls / "bundle.pem"),
             "NODE_EXTRA_CA_CERTS": str(tls / "ca.pem"),
             **peer.variables,

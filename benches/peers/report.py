@@ -119,5 +119,5 @@ def write(results, rounds, events):
     head, _, rest = text.partition(start)
     _, _, tail = rest.partition(end)
     said = f"Measured on {datetime.date.today()} on {machine()}: {rounds} rounds, {events} warm events of each kind in each."
-    PAGE.write_text(f"{head}{start}\n\n{said}\n\n{table(results)}\n\n{end}{tail}")
+    PAGE.write_text(f"{head}{start}\n\n{said}\n\n{table(results)}\n\n![the main figures as bars]({PLOT.name})\n\n{end}{tail}")
     PLOT.write_text(plot(results))

@@ -56,7 +56,7 @@ pub struct Archiver {
 /// Serves the function until Lambda ends it.
 pub async fn run() -> Result<(), Error> {
     let settings = ArchiverSettings::read(&environment)?;
-    let sdk = aws::config(aws::archiver_timeouts()).await;
+    let sdk = aws::function_config(aws::archiver_timeouts());
     let tables = sdk.to_builder().timeout_config(aws::ledger_timeouts()).build();
     let clients = Clients {
         dynamodb: aws_sdk_dynamodb::Client::new(&tables),

@@ -1,7 +1,8 @@
 //! The announcement of each job that ended, made of what the Jobs row says: to your own function and to the event bus.
 //!
-//! It is sent after the commit and before the delivery is done, so it comes at least once; its `id` is the same
-//! each time.
+//! [`Announcement::of`] makes the event of a row, [`Announcer::announce`] sends it. It is sent after the commit and
+//! before the delivery is done, so a consumer receives it at least once. Its `id` is the same each time, so a consumer
+//! can deduplicate by it.
 
 use std::time::Duration;
 
@@ -26,10 +27,11 @@ use crate::{
 pub const SOURCE: &str = "gemhook";
 pub const DETAIL_TYPE: &str = "Gemini job ended";
 
-/// A bus takes entries of 256 KB, everything counted.
+/// EventBridge takes an entry of at most 256 KB, source and detail type included (EventBridge API reference,
+/// `PutEvents`). The rest is room for those.
 const MAX_DETAIL_BYTES: usize = 200 * 1024;
 
-/// What of a job's row is told.
+/// The attributes of a job's row that an announcement has.
 const ANNOUNCED: [&str; 12] = [
     attr::KIND,
     attr::STATE,
@@ -45,11 +47,12 @@ const ANNOUNCED: [&str; 12] = [
     attr::REPLACES,
 ];
 
-/// What gives way where all of it would be too long. Metadata is last: rules route by it.
+/// What is cut first where the event would be too long. Metadata is last, because rules route by it.
 const SHORTENED_FIRST: [&str; 6] =
     [attr::SKIPPED, attr::OUTPUTS, attr::ERROR, attr::DISPLAY_NAME, attr::MODEL, attr::USER_METADATA];
 
-/// A refused entry is tried again at once; what lasts longer is the row's to wait for.
+/// An entry that fails is sent again a moment later. If it still fails, the row waits and the announcement is retried
+/// by a later lease.
 const MAX_ATTEMPTS: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
@@ -120,7 +123,7 @@ fn length(detail: &Map<String, Value>) -> usize {
 }
 
 impl Announcer {
-    /// None where nobody is to be told.
+    /// None where there is neither a function nor a bus.
     pub fn new(on_job_ended: Option<OnJobEnded>, bus: Option<(Client, String)>) -> Option<Self> {
         (on_job_ended.is_some() || bus.is_some()).then_some(Self { on_job_ended, bus })
     }
@@ -152,7 +155,8 @@ impl Announcer {
     }
 }
 
-/// A call that succeeds may still have refused its entry.
+/// `PutEvents` answers 200 and may still have failed to take an entry: `FailedEntryCount` says so (EventBridge API
+/// reference).
 async fn put(client: &Client, entry: PutEventsRequestEntry) -> Result<(), String> {
     let put = client.put_events().entries(entry).send().await;
     let answer = put.map_err(|error| crate::aws::explain(&error))?;

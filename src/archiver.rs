@@ -1,4 +1,12 @@
-//! The archiver: records of the table's stream and the two schedules, each handed to the code that does it.
+//! The archiver function: takes an invocation apart and hands it to the code that does the work.
+//!
+//! | invoked by | event | handled by |
+//! | --- | --- | --- |
+//! | the stream of the Deliveries table | `Records` | [`crate::worker`], one row after the other |
+//! | a schedule, every 5 minutes | `{"schedule":"sweep"}` | [`crate::sweeper`] |
+//! | a schedule, every hour | `{"schedule":"reconcile"}` | [`crate::reconcile`] |
+//!
+//! Any other event is an error. [`Archiver`] lives as long as the Lambda instance; it is built once from the settings.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -157,7 +165,9 @@ impl Archiver {
         self.next_page.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One record after the other. The first error is returned after all of them: one row's trouble is its own.
+    /// Works one record after the other. An error of one row does not stop the others. The first one is returned at the
+    /// end, so that the invocation counts as failed and Lambda repeats the records once (the template's
+    /// `MaximumRetryAttempts`). After that the sweep finds the rows.
     async fn stream(&self, event: StreamEvent, end: Millis) -> Result<Value, Error> {
         let (mut worked, mut failed) = (0, None);
         for record in &event.records {

@@ -1,10 +1,20 @@
-//! One attempt at a row's job: it is read, tried again where a short wait may help, and its absence is proved before
-//! it is believed.
+//! One attempt at a row's job: the job is read, tried again where a short wait may help, and its absence is proved
+//! before it is believed. What a foreign job and a gone job are, is decided here.
 //!
-//! A job that the API does not know (404) is not gone for that: background interactions were unknown for two days and
-//! then there (googleapis/python-genai#2985), and the key of another project gets a 404 for every job. So a job is
-//! looked for again and again first ([`RetryPolicy::look_again`](crate::retry::RetryPolicy::look_again)). Only then, and only where
-//! the key works and is of the project whose webhook is ours, does its absence end the row.
+//! A job that the API does not know (404) need not be gone: background interactions were unknown for two days and then
+//! there (googleapis/python-genai#2985), and the key of another project gets a 404 for every job. So the job is looked
+//! for several times first ([`RetryPolicy::look_again`](crate::retry::RetryPolicy::look_again)). After that its absence
+//! ends the row, but only where these checks succeed:
+//!
+//! | check | rules out |
+//! | --- | --- |
+//! | [`Gemini::probe`](crate::gemini::Gemini::probe): the key can list batches | a key that does not work |
+//! | the project of the key has a webhook at our URL (only for a job of ours) | a key of another project |
+//! | the job is still not found | a job that has appeared meanwhile |
+//!
+//! A job that is certainly ours is then `gone`, unless its objects are in the bucket already (`archive::restore`). Any
+//! other job is `foreign`. A job is certainly ours by our own signing secret, by our list of batches, by a binding
+//! token, or because the application watches it.
 
 use std::time::Duration;
 
@@ -19,15 +29,15 @@ use crate::{
     worker::Worker,
 };
 
-/// What an attempt came to.
+/// The result of an attempt.
 pub struct Attempted {
     pub report: Result<Report, ProcessingError>,
-    /// Whether the job is ours for certain. It is asked only where the job could not be read.
+    /// Whether the job is ours for certain. It is found out only where the job could not be read, else it is true.
     pub ours: bool,
 }
 
 impl Worker {
-    /// Looks the job up and brings its outputs. Nothing is in the tables afterwards.
+    /// Reads the job and stores its outputs in the bucket. It writes nothing to the tables.
     pub async fn attempt(&self, task: Task<'_>) -> Attempted {
         let report = self.try_in_lease(task).await;
         if !matches!(report, Err(ProcessingError::NotFound(_) | ProcessingError::Rejected(_))) {
@@ -39,7 +49,7 @@ impl Worker {
         };
         let report = match report {
             Err(ProcessingError::NotFound(why)) => self.absent(task, ours, why).await,
-            // A key that is refused everywhere is trouble of the key's, not of the job's.
+            // If the API rejects every request of the key, the error is of the key and not of the job.
             rejected => match self.archive.gemini.probe().await {
                 Ok(()) => rejected,
                 Err(error) => Err(error),
@@ -48,8 +58,8 @@ impl Worker {
         Attempted { report, ours }
     }
 
-    /// Tries, and tries again inside the lease where the wait is short. An output that was missing before is lost
-    /// when it is missing again, where absence proves anything.
+    /// Tries, and tries again inside the lease while the waits are short. An output that was missing before is lost
+    /// when it is missing again, provided that the key works and is of our project.
     async fn try_in_lease(&self, task: Task<'_>) -> Result<Report, ProcessingError> {
         let (mut slept, mut tries) = (Duration::ZERO, 0);
         loop {
@@ -78,7 +88,8 @@ impl Worker {
         }
     }
 
-    /// A job that the API does not know: looked for again, and in the end gone, where it was ours, else foreign.
+    /// A job that the API does not know. It is looked for again, and in the end it is gone where it was ours, else
+    /// foreign.
     async fn absent(&self, task: Task<'_>, ours: bool, why: String) -> Result<Report, ProcessingError> {
         let row = task.row;
         let was_unauthorized = row.error_kind == Some(ErrorKind::Unauthorized);
@@ -104,8 +115,8 @@ impl Worker {
         }
     }
 
-    /// Whether the key is of the project whose webhook is ours. An API without webhooks (404) cannot tell, and where
-    /// our address is not known nobody can.
+    /// Fails where no webhook of the key's project is at our URL: the key is of another project. It succeeds where that
+    /// cannot be decided: our URL is not known (`WEBHOOK_URL`), or the API has no webhooks (404).
     async fn check_project(&self) -> Result<(), ProcessingError> {
         let Some(url) = &self.webhook_url else { return Ok(()) };
         match self.archive.gemini.webhooks().await? {
@@ -116,7 +127,7 @@ impl Worker {
         }
     }
 
-    /// Whether the job is ours for certain: by our own secret or list, by a binding token, or because it is followed.
+    /// Whether the job is ours for certain: by our own secret or list, by a binding token, or because it is watched.
     async fn is_ours(&self, row: &Delivery) -> Result<bool, ProcessingError> {
         if row.trust == Trust::Project || self.archive.is_bound(row, None).await? {
             return Ok(true);

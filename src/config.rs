@@ -1,4 +1,7 @@
-//! The environment, read once into typed settings. Every fault is reported together and no value of a secret is shown.
+//! The environment, read once into typed settings: [`ReceiverSettings`] and [`ArchiverSettings`].
+//!
+//! All faults are reported together in one [`ConfigError`], so that a function that does not start names everything
+//! that is wrong. No value of a secret is shown. The README's table "Settings" has each variable with its default.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -13,6 +16,7 @@ use crate::{
 /// Looks a variable up. A parameter, so that tests and the local machine need no process environment.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// The environment of this process, as a [`Lookup`].
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -20,20 +24,24 @@ pub fn environment(name: &str) -> Option<String> {
 /// Where Google's API is.
 pub const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com";
 
-/// More deliveries than this are no first ones.
+/// The largest value of `RECORD_FIRST`.
 pub const MAX_RECORDED: u32 = 100;
 
+/// Where Google publishes the public keys of its webhooks (Gemini API guide, "Webhooks").
 pub const JWKS_URL: &str = "https://generativelanguage.googleapis.com/.well-known/jwks.json";
 
+/// What the receiver needs.
 #[derive(Clone, Debug)]
 pub struct ReceiverSettings {
     pub deliveries_table: String,
-    /// For static webhooks.
+    /// The signing secrets of static webhooks (`v1`). Required unless dynamic webhooks are on.
     pub signing: Option<SecretSource>,
     /// For dynamic webhooks, which are off unless they are switched on.
     pub dynamic: Option<DynamicSettings>,
+    /// The key of binding tokens. None: no token is required.
     pub binding: Option<SecretSource>,
     pub tolerance: Tolerance,
+    /// A longer body is answered 413.
     pub max_body_bytes: usize,
     /// Whether rows keep the headers of their deliveries, for the archiver to record the first ones.
     pub record_headers: bool,
@@ -41,16 +49,21 @@ pub struct ReceiverSettings {
     pub local: bool,
 }
 
+/// What the archiver needs.
 #[derive(Clone, Debug)]
 pub struct ArchiverSettings {
     pub deliveries_table: String,
     pub jobs_table: String,
+    /// The bucket for results.
     pub bucket: String,
+    /// The Gemini API key that jobs are read with.
     pub api_key: SecretSource,
     pub gemini_base_url: Url,
+    /// The longest answer about one job, inline results included.
     pub max_inline_bytes: u64,
+    /// The key of binding tokens. None: each job that our API key can read counts as ours.
     pub binding: Option<SecretSource>,
-    /// Where ends are announced; nowhere without one.
+    /// The EventBridge bus for announcements. None: nothing is announced.
     pub event_bus: Option<String>,
     /// Your own function for each job that has ended. It comes from the code, not from the environment.
     pub on_job_ended: Option<OnJobEnded>,
@@ -96,6 +109,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ReceiverSettings {
+    /// Reads all settings. The error has every fault.
     pub fn read(lookup: Lookup) -> Result<Self, ConfigError> {
         let mut read = Reader { lookup, problems: Vec::new() };
         let local = read.tables_are_local();
@@ -127,6 +141,7 @@ impl ReceiverSettings {
 }
 
 impl ArchiverSettings {
+    /// Reads all settings. The error has every fault.
     pub fn read(lookup: Lookup) -> Result<Self, ConfigError> {
         let mut read = Reader { lookup, problems: Vec::new() };
         let settings = Self {
@@ -150,6 +165,8 @@ impl ArchiverSettings {
     }
 }
 
+/// Checks a secret that is given in the environment. The template's placeholder is not a fault: the function starts,
+/// and deliveries are answered 503 until the secret is set.
 fn parse_signing(secret: &Secret, local: bool) -> Result<(), String> {
     if secret.expose().trim() == crate::secrets::PLACEHOLDER {
         return Ok(());
@@ -157,6 +174,8 @@ fn parse_signing(secret: &Secret, local: bool) -> Result<(), String> {
     SigningSecrets::for_place(secret.expose(), local).map(|_| ())
 }
 
+/// Reads variables and collects the faults. After a fault it goes on with a stand-in value, which nobody gets to use:
+/// [`Reader::finish`] then returns the faults.
 struct Reader<'a> {
     lookup: Lookup<'a>,
     problems: Vec<String>,
@@ -167,6 +186,7 @@ impl Reader<'_> {
         if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems: self.problems }) }
     }
 
+    /// The value without blanks around it. An empty one counts as not set: the template passes empty parameters on.
     fn get(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
@@ -237,6 +257,7 @@ impl Reader<'_> {
         })
     }
 
+    /// The same, where neither need be set.
     fn maybe_secret(&mut self, value: &str, id: &str) -> Option<SecretSource> {
         match (self.get(value), self.get(id)) {
             (None, None) => None,
@@ -249,6 +270,7 @@ impl Reader<'_> {
         }
     }
 
+    /// A binding key that is given here is checked at the start. A stored one is checked when it is first read.
     fn binding(&mut self) -> Option<SecretSource> {
         let binding = self.maybe_secret("BINDING_KEY", "BINDING_KEY_SECRET_ID");
         if let Some(SecretSource::Given(key)) = &binding
@@ -260,6 +282,7 @@ impl Reader<'_> {
         binding
     }
 
+    /// None where dynamic webhooks are off. Their other variables are checked all the same.
     fn dynamic(&mut self) -> Option<DynamicSettings> {
         let on = self.switch("DYNAMIC_WEBHOOKS");
         let url = self.get("JWKS_URL").unwrap_or_else(|| JWKS_URL.to_owned());
@@ -284,6 +307,7 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether the SDK's own variables send DynamoDB's calls to this machine.
     fn tables_are_local(&self) -> bool {
         self.get("AWS_ENDPOINT_URL_DYNAMODB")
             .or_else(|| self.get("AWS_ENDPOINT_URL"))
@@ -308,6 +332,7 @@ pub fn base_url(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
+/// Whether the host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
 pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');

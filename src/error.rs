@@ -1,4 +1,7 @@
-//! What stands between a delivery and its end, in the classes by which it is retried.
+//! Why a job could not be archived in this attempt, in the classes by which the row is retried.
+//!
+//! [`ProcessingError`] is made where an answer is read: `gemini::error_response` for the Gemini API, `archive` for S3,
+//! `announce` for EventBridge. `retry` turns each class into a wait or an end.
 
 use std::time::Duration;
 
@@ -18,8 +21,8 @@ pub enum ProcessingError {
     /// counts. The address is the one that no webhook of the key's project has.
     #[error("the key's project has no webhook at our URL {0}: it may be the key of another project")]
     OtherProject(String),
-    /// The API understood the request and refuses it (400 or 403): billing, permission, a retired schema. It says
-    /// nothing about whether the job is there.
+    /// The API understood the request and rejects it (400, 402 or 403): billing, permission, a retired schema. That
+    /// says nothing about whether the job is there.
     #[error("request rejected: {0}")]
     Rejected(String),
     /// The API answers 404 or 410: it knows no such job or file, or not yet.
@@ -28,7 +31,7 @@ pub enum ProcessingError {
     /// The job is there and has ended, but an output of it is not, or not any more.
     #[error("{0}")]
     OutputExpired(String),
-    /// A job of somebody else's, told of under Google's signature.
+    /// A job of somebody else's, reported by an event that Google signed.
     #[error("not our job: {0}")]
     Foreign(String),
     /// Trying again changes nothing.

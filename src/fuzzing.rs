@@ -1,6 +1,6 @@
-//! What no bytes may break, a function for each fuzz target: `tests/fuzz/` drives them with libFuzzer, the tests below with
-//! generated cases on any toolchain. Nobody can forge a signature, so whatever is accepted here must be a delivery
-//! of the fixtures. Compiled for tests and fuzzing alone.
+//! What no bytes may break, a function for each fuzz target. `tests/fuzz/` calls them with libFuzzer, the tests below
+//! with generated cases on any toolchain. Nobody can forge a signature, so whatever is accepted here must be a
+//! delivery of the fixtures. Compiled for tests and fuzzing only.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -30,7 +30,7 @@ struct Fixtures {
     keys: Option<KeySet>,
     /// Id, timestamp and body of those that are signed as a whole.
     signed: HashSet<[Vec<u8>; 3]>,
-    /// Also those that are refused for what they come with.
+    /// The tokens of all fixtures, also of those deliveries that are rejected for another reason than the token.
     tokens: HashSet<Vec<u8>>,
     /// One that is accepted, to be changed here and there.
     base: [Vec<u8>; 4],

@@ -23,30 +23,30 @@ pub const ACCEPTED: &str = "Accepted";
 pub const DUPLICATES: &str = "Duplicates";
 /// With the reason beside it.
 pub const REJECTED: &str = "Rejected";
-/// Also among the refused: signed, but older than the tolerance. Perhaps Gemini's own retry, so it has an alarm of
+/// Also counted in `Rejected`: signed, but older than the tolerance. Perhaps Gemini's own retry, so it has an alarm of
 /// its own. A delivery that nobody signed is never counted here, however old.
 pub const TOO_OLD: &str = "TooOld";
-/// Not taken, for a reason of ours.
+/// Deliveries that were answered 503, for a reason on our side.
 pub const UNAVAILABLE: &str = "Unavailable";
 
 /// With the outcome beside it.
 pub const ENDED: &str = "Ended";
 pub const GONE: &str = "Gone";
 pub const FAILED: &str = "Failed";
-/// With the class of the trouble beside it.
+/// Rows that were put off, with the class of the error beside it.
 pub const WAITING: &str = "Waiting";
 pub const CONFLICTS: &str = "Conflicts";
-/// Jobs whose outputs are not all in the bucket.
+/// Committed jobs whose outputs are not all in the bucket: `skipped` of the job's row has an entry.
 pub const INCOMPLETE: &str = "Incomplete";
 /// Batches whose results are not as many as the batch says.
 pub const COUNT_MISMATCH: &str = "CountMismatch";
-/// Also among the ended: deliveries under Google's signature for jobs that are not ours.
+/// Also counted in `Ended`: deliveries under Google's signature for jobs that are not ours.
 pub const FOREIGN: &str = "Foreign";
-/// Also among the waiting: our key does not work, or is of another project.
+/// Also counted in `Waiting`: our API key does not work, or is of another project.
 pub const UNAUTHORIZED: &str = "Unauthorized";
-/// Also among the waiting: the API refuses to read a job (400 or 403).
+/// Also counted in `Waiting`: the API rejects the request that reads a job (400, 402 or 403).
 pub const REQUEST_REJECTED: &str = "RequestRejected";
-/// Also among the waiting: the API knows no such job (404 or 410).
+/// Also counted in `Waiting`: the API knows no such job (404 or 410).
 pub const JOB_NOT_FOUND: &str = "JobNotFound";
 pub const WEBHOOK_DISABLED: &str = "WebhookDisabled";
 
@@ -111,7 +111,8 @@ pub fn ended(outcome: Outcome) {
     }
 }
 
-/// A row is put off. Troubles that a person must see, or that say nothing about this stack, are counted apart.
+/// A row is put off. Three classes also have a metric of their own: two that a person must see, and jobs that are not
+/// found, which say nothing about this stack.
 pub fn waiting(kind: ErrorKind) {
     let apart = match kind {
         ErrorKind::Unauthorized => UNAUTHORIZED,

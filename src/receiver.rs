@@ -5,8 +5,12 @@
 //! | status | when | Gemini then |
 //! | --- | --- | --- |
 //! | 200 | the row is durable: new, a duplicate, or a second body under a known id | is done |
-//! | 400, 401, 405, 413 | refused; nothing was written, and the reason is only in our log | repeats it for 24 hours |
-//! | 503 with `Retry-After` | our own trouble: no secret, no keys, no table, or more than 4 s | repeats it for 24 hours |
+//! | 400, 401, 405, 413 | rejected; nothing was written, and the reason is only in our log | repeats it for 24 hours |
+//! | 503 with `Retry-After` | unavailable: no secret, no keys, no table, or more than 4 s | repeats it for 24 hours |
+//!
+//! [`Receiver`] holds what a delivery is checked against and the one table that it may write to. It guarantees that a
+//! 200 is sent only after the row is durable, and that a sender learns nothing about the reason of a rejection.
+//! GET and HEAD are answered 200, so that a browser or a health check sees that the function is up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,9 +41,10 @@ use crate::{
 /// For one delivery, all waiting included: our own 503 leaves before the function's limit of 5 s.
 const BUDGET: Duration = Duration::from_secs(4);
 
-/// What we ask of a sender when the trouble is ours.
+/// The value of `Retry-After` in a 503, in seconds (RFC 9110, section 10.2.3).
 const RETRY_AFTER: &str = "30";
 
+/// The receiver of one Lambda instance.
 pub struct Receiver {
     deliveries: DeliveryWriter,
     authenticator: Authenticator,
@@ -50,10 +55,12 @@ pub struct Receiver {
 
 /// How a delivery was answered, for the sender and for the log.
 enum Answer {
+    /// To GET and HEAD: the function is up.
     Up,
+    /// A row with this body is durable.
     Accepted,
     Refused(Rejection),
-    /// Our own trouble, in words for the log only.
+    /// The reason is on our side, in words for the log only.
     ProcessingError(String),
 }
 
@@ -72,6 +79,7 @@ pub async fn run() -> Result<(), Error> {
 }
 
 impl Receiver {
+    /// Secrets and keys are fetched when they are first needed, so this makes no call.
     pub fn new(
         settings: ReceiverSettings,
         dynamodb: aws_sdk_dynamodb::Client,
@@ -119,6 +127,7 @@ impl Receiver {
         Ok(serde_json::to_value(answer)?)
     }
 
+    /// Answers one request, within 4 s whatever a delivery waits for.
     async fn handle(
         &self,
         request: Request,
@@ -147,6 +156,8 @@ impl Receiver {
         self.respond(&answer)
     }
 
+    /// The way of a delivery: length, form of the headers, signature, row. Each step ends it if it fails. `receipt` is
+    /// the request id of the invocation.
     async fn take(
         &self,
         headers: &HeaderMap,
@@ -192,7 +203,7 @@ impl Receiver {
         }
     }
 
-    /// What the sender hears. All refusals of one status look the same; the reason is in the log.
+    /// The HTTP answer. All rejections of one status have the same body. The reason is in the log.
     fn respond(&self, answer: &Answer) -> Result<Response<Body>, Error> {
         let (status, body) = match answer {
             Answer::Up => (200, r#"{"service":"gemhook","status":"up"}"#),

@@ -1,7 +1,7 @@
-//! Reconciling: jobs that ended without an event are entered as if it had come, and a webhook that Gemini switched
-//! off is noticed. It puts rows and nothing more: the archiver works them like any other.
+//! Reconciling: finds jobs that ended without an event and enters them as if the event had come, and notices a webhook
+//! that Gemini has disabled. It only puts rows. The archiver works them like any other.
 //!
-//! Trouble of one job is its own: it is reported, that job is put off, and the others are looked at.
+//! An error of one job does not stop the others: it is reported, and the next run looks at that job again.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const LONGEST_BATCH: Millis = 72 * HOUR;
 /// Rows looked up at once.
 const MAX_CONCURRENCY: usize = 8;
 
-/// A list is asked for again this often where the trouble is passing.
+/// How often a page of a list is asked for while the error is transient.
 const MAX_ATTEMPTS: u32 = 3;
 const MAX_PAUSE: Duration = Duration::from_secs(20);
 

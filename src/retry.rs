@@ -1,17 +1,24 @@
-//! How long a row waits for what stands in its way, and when it stops waiting.
+//! How long a row waits after an error, and when it is given up. [`RetryPolicy`] has the times, [`Next`] the decision.
 //!
-//! | trouble | next try | ends |
+//! | error | next try | ends |
 //! | --- | --- | --- |
-//! | transient | what the API asks for, else doubled with full jitter up to 1 h | `failed` after 72 h |
-//! | key refused, request rejected | 15 min | `failed` 7 days after the row was put |
+//! | transient | what the API asks for, else doubled from 1 min up to 1 h with full jitter | `failed` after 72 h |
+//! | API key does not work, or is of another project | 15 min | `failed` after 7 days |
+//! | request rejected, job is ours | 15 min | `failed` after 7 days |
+//! | request rejected, only Google-signed | after 30 s, 10 min, 2 h, 8 h, 24 h, then daily | `failed` after 7 days |
 //! | job not found, ours | as long as it has been looked for, between 30 s and 6 h | `gone` after 48 h |
 //! | job not found, only Google-signed | after 30 s, 10 min, 2 h, 8 h and 24 h in all | `foreign` after 24 h |
-//! | output of an ended job not there | 30 s | `gone` at the second look |
-//! | not announced | doubled with full jitter up to 1 h | `failed` after 72 h; a redrive announces it |
-//! | out of time | at once, or doubled where nothing is gained | `failed` after 72 h without progress |
+//! | output of an ended job is missing after its retention | 30 s | lost at the second look: `gone`, or in `skipped` |
+//! | not announced | doubled from 1 min up to 1 h with full jitter | `failed` after 72 h; a redrive announces it |
+//! | out of time | at once, or doubled where there is no progress | `failed` after 72 h without progress |
+//! | permanent | none | `failed` at once |
 //!
-//! Each time counts from when the row met this class of trouble (`error_since`), not from when it was put. The
-//! seven days are the row's `give_up_at`, which its lease enforces.
+//! 72, 48 and 24 hours count from when the row met this class of error (`error_since`); another class in between starts
+//! them again. The 7 days are the row's `give_up_at`, whatever the errors were, and count from its insert, its commit
+//! or its last redrive. The next lease enforces them.
+//!
+//! "Full jitter" means a random wait between 0 and the doubled time (AWS Architecture Blog, "Exponential Backoff And
+//! Jitter"), so that rows which failed together are not retried together.
 
 use std::time::Duration;
 
@@ -32,21 +39,22 @@ const FOREIGN_LOOKS: [Duration; 5] = [
     Duration::from_secs(24 * 3600),
 ];
 
-/// In this many attempts of a row the API's own wish counts alone. Later ones double beside it.
+/// In the first attempts of a row, up to this number, the wait that the API asks for is used as it is. Later attempts
+/// take the longer one of that and the doubled wait.
 const OBEDIENT_ATTEMPTS: i64 = 3;
 
-/// How long troubles are waited out. The local machine is quicker.
+/// The waits. The default is for production. The local machine has shorter ones, so that a demo ends in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// The first wait of a transient trouble, doubled with every attempt.
+    /// The first wait after a transient error, doubled with every attempt.
     pub first: Duration,
-    /// The longest wait of our own choice.
+    /// The longest wait that is not asked for by the API.
     pub longest: Duration,
     /// No wait is shorter, whatever the API asks for.
     pub shortest: Duration,
     /// No wait that the API asks for is obeyed beyond this.
     pub longest_asked: Duration,
-    /// Waits that add up to no more are slept inside the lease.
+    /// While the waits of one lease add up to no more than this, the worker sleeps instead of putting the row off.
     pub asleep: Duration,
     /// How often the API is asked about a job in one lease.
     pub tries: u32,
@@ -59,7 +67,7 @@ pub struct RetryPolicy {
     /// When a job is looked for that only Google's signature speaks for, counted from the first look. They are few,
     /// so that a stranger cannot make us poll.
     pub foreign_looks: &'static [Duration],
-    /// While our key does not work, or the API rejects the request.
+    /// The wait while our API key does not work, or the API rejects the request.
     pub key: Duration,
 }
 
@@ -81,7 +89,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What comes of a row whose attempt ended in trouble.
+/// What happens to a row whose attempt ended with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It is tried again after this, and counts under this class until then.
@@ -92,7 +100,7 @@ pub enum Next {
     Foreign,
 }
 
-/// What an attempt has found out beside its trouble.
+/// What an attempt has found out besides its error.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
     /// Whether the job is ours for certain. It counts only for a job that cannot be read.
@@ -102,7 +110,7 @@ pub struct Known {
 }
 
 impl RetryPolicy {
-    /// Before the next try of a transient trouble: what the API asked for, else doubled with full jitter.
+    /// The wait before the next try after a transient error: what the API asked for, else doubled with full jitter.
     pub fn wait(&self, attempt: i64, asked: Option<Duration>) -> Duration {
         let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 20)).unwrap_or(0);
         let ceiling = self.first.saturating_mul(1 << doublings).min(self.longest);
@@ -126,7 +134,7 @@ impl RetryPolicy {
         self.foreign_looks.iter().find_map(|look| look.checked_sub(waited).filter(|left| !left.is_zero()))
     }
 
-    /// What comes of a row whose end the event bus did not take.
+    /// What happens to a row whose announcement the event bus did not take.
     pub fn announce_again(&self, row: &Delivery, now: Millis) -> Next {
         match until(row.error_began(ErrorKind::Announce, now), now) < RETRY_FOR {
             true => Next::Wait(self.wait(row.attempt, None), ErrorKind::Announce),
@@ -134,7 +142,7 @@ impl RetryPolicy {
         }
     }
 
-    /// What comes of a row after an attempt that ended in this trouble.
+    /// What happens to a row after an attempt that ended with this error.
     pub fn next(&self, error: &ProcessingError, row: &Delivery, known: Known, now: Millis) -> Next {
         let waited = |kind| until(row.error_began(kind, now), now);
         let rare = self.foreign_looks.last().copied().unwrap_or(self.longest);

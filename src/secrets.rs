@@ -73,7 +73,7 @@ pub enum SecretError {
 
 type Parse<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
 
-/// A secret, read and parsed when needed.
+/// A secret, read and parsed when needed. Callers wait for each other, so many deliveries at once cause one read.
 pub struct SecretStore<T> {
     source: SecretSource,
     client: aws_sdk_secretsmanager::Client,
@@ -90,6 +90,7 @@ struct Held<T> {
 }
 
 impl<T> SecretStore<T> {
+    /// `parse` says what is wrong with a value. Its error must not contain the value.
     pub fn new(
         source: SecretSource,
         client: aws_sdk_secretsmanager::Client,
@@ -105,7 +106,7 @@ impl<T> SecretStore<T> {
         Self { clock, ..self }
     }
 
-    /// The value, read anew where it is older than 5 minutes.
+    /// The value, read again if it is older than 5 minutes. If that fails, the old value is returned.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
         let mut held = self.held.lock().await;
         if held.known.is_err() || self.clock.now() >= held.fresh_until {
@@ -114,8 +115,8 @@ impl<T> SecretStore<T> {
         held.known.clone()
     }
 
-    /// A newer value than `known`, if there is one: for a signature or a token that `known` does not match. Whoever asks
-    /// causes at most one read in 30 seconds.
+    /// A newer value than `known`, if there is one: for a signature or a token that `known` does not match. All callers
+    /// together cause at most one read in 30 seconds.
     pub async fn renewed(&self, known: &Arc<T>) -> Option<Arc<T>> {
         if matches!(self.source, SecretSource::Given(_)) {
             return None;
@@ -127,6 +128,7 @@ impl<T> SecretStore<T> {
         held.known.as_ref().ok().filter(|held| !Arc::ptr_eq(held, known)).cloned()
     }
 
+    /// Reads the value, unless the last read was a moment ago. A failed read never replaces a value.
     async fn refresh(&self, held: &mut Held<T>) {
         if self.clock.now() < held.not_before {
             return;

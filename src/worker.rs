@@ -1,8 +1,16 @@
-//! One row, from lease to end: what the stream, the sweep and a person's redrive all run.
+//! One row, from lease to end. The stream, the sweep and a person's redrive all lead here.
 //!
-//! An invocation's time is divided ([`Time`]): the attempt ends at its deadline, whatever it waits for, and what is
-//! left is for writing what it came to. A worker that is killed in the middle of a row leaves its lease behind, and
-//! the next one takes the row over and counts a crash.
+//! 1. The [`Worker`] takes a lease. If the row is leased by somebody else, not due or ended, it does nothing.
+//! 2. A row without an outcome is archived: `attempt` reads the job and stores its outputs.
+//! 3. `apply_result` writes the result as one transition: commit, end, wait or fail.
+//! 4. A committed row is announced on the event bus and finished. A row that had an outcome before begins here.
+//!
+//! An invocation's time is divided ([`Time`]): the attempt ends at its deadline, whatever it waits for, and the time
+//! that is left is for writing the result. A worker that is killed in the middle of a row leaves its lease behind. The
+//! next one takes the row over and counts a crash.
+//!
+//! A row that has cost a worker is not worked beside other rows, so that a row which kills its process cannot make its
+//! neighbours pay.
 
 use std::time::Duration;
 
@@ -32,26 +40,31 @@ const LEASE_GRACE: Duration = Duration::from_secs(30);
 /// For an announcement, where there is time for all of it.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// For keeping a first delivery, which is best effort.
+/// The longest time for recording a first delivery (`RECORD_FIRST`), which is best effort.
 const KEEPING: Duration = Duration::from_secs(5);
 
-/// How long an open job is followed.
+/// How long a job is watched that an event reported as open.
 const WATCH_FOR: Duration = Duration::from_secs(7 * 86_400);
 
-/// What became of a row in one lease.
+/// What happened to a row in one call of the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowResult {
     /// Somebody else has it, it is not due, it has ended, or there is no time left to begin it.
     NotOurs,
     /// It has cost a worker before, so it was put back to be worked alone.
     PutBack,
+    /// It is `done`, with this outcome.
     Ended(Outcome),
+    /// It waits for a retry, for an error of this class.
     Waiting(ErrorKind),
+    /// It is `failed`.
     Failed,
-    /// The lease was lost on the way: another worker writes.
+    /// The lease was lost on the way: another worker has taken the row over, and nothing was written.
     Lost,
 }
 
+/// Everything that is needed to bring a row to its end. All parts are arguments, so that tests can replace clock and
+/// waits.
 pub struct Worker {
     pub ledger: Ledger,
     pub archive: Archive,
@@ -63,12 +76,14 @@ pub struct Worker {
     pub webhook_url: Option<String>,
 }
 
-/// What was written, and the words for it where something is missing.
+/// What was written, and a note for the log where something is missing.
 type Applied = Result<(RowResult, Option<String>), LedgerError>;
 
 impl Worker {
     /// Leases the row and works it until it has ended, waits, or the invocation is near its end. The caller works no
-    /// other row at the same time.
+    /// other row at the same time. `end` is when the invocation ends, in milliseconds since the epoch.
+    ///
+    /// An error means that the tables could not be read or written. The row then keeps its lease until it runs out.
     pub async fn work(&self, key: &str, end: Millis) -> Result<RowResult, LedgerError> {
         Box::pin(self.run(key, end, true)).await
     }
@@ -116,6 +131,7 @@ impl Worker {
         Ok(result)
     }
 
+    /// Ends the lease and makes the row due at once, with the error that it had.
     async fn put_back(&self, row: &Delivery) -> Result<RowResult, LedgerError> {
         let why = row.last_error.as_deref().unwrap_or("a worker died on it, so it is worked alone");
         let kind = row.error_kind.unwrap_or(ErrorKind::Transient);
@@ -124,6 +140,8 @@ impl Worker {
         Ok(fenced(self.ledger.wait(row, wait).await?, RowResult::PutBack))
     }
 
+    /// One attempt at the row's job, and its result written. After 60 s the lease is extended once, to `last`. If that
+    /// fails, another worker has the row, and the attempt is dropped.
     async fn archive(&self, row: &Delivery, last: Millis, time: Time) -> Applied {
         let _ = timeout(KEEPING, self.archive.first.keep(&self.archive.bucket, row)).await;
         let checkpoints = Checkpoints::of(row.checkpoint.as_deref());
@@ -143,7 +161,7 @@ impl Worker {
         self.apply_result(row, attempted, &checkpoints, time).await
     }
 
-    /// Writes what an attempt came to: the one place where a report or a trouble becomes a transition.
+    /// Writes the result of an attempt: the one place where a report or an error becomes a transition.
     /// `checkpoints` has how far a transfer has come, also where its attempt was dropped.
     async fn apply_result(
         &self,
@@ -186,13 +204,14 @@ impl Worker {
                     (ProcessingError::DeadlineExceeded, Some(obstacle)) => format!("{error}: {obstacle}"),
                     _ => error.to_string(),
                 };
-                // Whoever gets on has 72 hours more.
+                // A transfer that has made progress has 72 hours more.
                 let error_since = row.error_since.filter(|_| !progress);
                 self.follow(&Delivery { checkpoint, error_since, ..row.clone() }, next, why).await
             }
         }
     }
 
+    /// Writes what the retry policy has decided. `why` becomes the row's `last_error`.
     async fn follow(&self, row: &Delivery, next: Next, why: String) -> Applied {
         let result = match next {
             Next::Wait(after, kind) => {
@@ -209,8 +228,9 @@ impl Worker {
         Ok((result, Some(why)))
     }
 
-    /// What the store did not take is not a crash. A write that it will never take ends the row as `failed`, its
-    /// outputs safe; any other is waited out. Where that cannot be written either, the first error is the caller's.
+    /// A write that DynamoDB did not take is not a crash. If it can never be taken (the item is too large), the row
+    /// ends as `failed`, and its outputs stay in the bucket. Any other write is retried later. If that cannot be
+    /// written either, the caller gets the first error.
     async fn not_written(&self, row: &Delivery, error: LedgerError) -> Applied {
         let why = error.to_string();
         let known = Known { ours: true, progress: false };
@@ -221,7 +241,7 @@ impl Worker {
         self.follow(row, next, why).await.map_err(|_| error)
     }
 
-    /// Announces what this row has committed, and ends it. What the bus does not take is waited out.
+    /// Announces what this row has committed, and ends the row. If the bus does not take it, the row waits.
     async fn announce(&self, row: &Delivery, outcome: Outcome, time: Time) -> Applied {
         let Some(announcer) = &self.announcer else { return self.finish(row, outcome).await };
         let job = match row.job_id.as_deref() {
@@ -245,6 +265,7 @@ impl Worker {
         self.follow(row, next, error.to_string()).await
     }
 
+    /// Ends a row that needs no announcement, or none any more.
     async fn finish(&self, row: &Delivery, outcome: Outcome) -> Applied {
         Ok((fenced(self.ledger.finish(row).await?, RowResult::Ended(outcome)), None))
     }
@@ -279,7 +300,7 @@ fn fenced(fence: Fence, held: RowResult) -> RowResult {
     }
 }
 
-/// Writes the row's line of the log, and counts.
+/// Writes the row's line of the log and its metric.
 fn log_result(row: &Delivery, result: RowResult, why: Option<&str>, started: Instant) {
     let (webhook_id, event_type) = (row.key.as_str(), row.event_type.as_deref());
     let (job, attempt, ms) = (row.job_hint.as_deref(), row.attempt, started.elapsed().as_millis());

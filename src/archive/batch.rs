@@ -1,7 +1,18 @@
-//! Batches: one object of lines, whatever form the results came in.
+//! Batches: one object with a line for each result, whether the API answers with a file or with inline results.
 //!
-//! What a batch has put out is archived however it ended. An answer whose results cannot be read to their end is kept
-//! as it came, in `answer.json` beside the lines.
+//! [`archive_job`] reads the batch once and decides by its state:
+//!
+//! | the batch | what happens |
+//! | --- | --- |
+//! | is still open | the job is recorded as open; a transient error where the event reports an end |
+//! | has ended with results | they are stored as `batches/<id>/responses.jsonl`; outcome `archived` |
+//! | succeeded, but its output is not shown yet | a transient error: the row is retried |
+//! | failed, expired or was cancelled without results | outcome `ended`, with the batch's own error |
+//! | had an output file that does not exist any more | outcome `gone`, or `ended` where the batch did not succeed |
+//!
+//! Results are archived however the batch ended: a cancelled batch may have some. An answer that cannot be read to its
+//! end is stored as it came, in `batches/<id>/answer.json`. The lines are counted while they are stored, and the sums
+//! are compared with the batch's own `batchStats`. If they differ, the job's summary has both.
 
 use serde_json::json;
 
@@ -16,8 +27,11 @@ use crate::{
     ledger::Outcome,
 };
 
+/// The content type of the lines, whatever the API serves a file with.
 const LINES: &str = "application/jsonl";
 
+/// Reads the batch that the event names and stores its results. `hinted` is the name in the event. Where the API's
+/// answer has a name, that one counts.
 pub(super) async fn archive_job(
     archive: &Archive,
     task: Task<'_>,
@@ -55,7 +69,7 @@ pub(super) async fn archive_job(
     Ok(Report::ended(job, outcome))
 }
 
-/// The results, in lines. What they add up to is compared with what the batch says of itself.
+/// Stores the results, in lines, and compares their sums with what the batch says of itself.
 async fn keep(
     archive: &Archive,
     task: Task<'_>,
@@ -106,7 +120,7 @@ async fn keep(
     }
 }
 
-/// The answer as it came, because it cannot be read to its end.
+/// Stores the answer as it came, because it cannot be read to its end. `flaw` says why, and goes into the job's row.
 async fn keep_answer(
     archive: &Archive,
     task: Task<'_>,
@@ -123,6 +137,7 @@ async fn keep_answer(
     Ok(())
 }
 
+/// The job's row without outputs. What the API says counts before what the event says.
 fn ended(task: Task<'_>, reported: &EventReport, name: &Name, batch: &Batch) -> EndedJob {
     let state = if batch.state_word.is_empty() { "unknown" } else { &batch.state_word };
     let ended = reported.ended(task.row, name, JobKind::Batch, state);
@@ -137,10 +152,12 @@ fn ended(task: Task<'_>, reported: &EventReport, name: &Name, batch: &Batch) -> 
     job
 }
 
+/// The object of the results. A key is a function of the job's name alone, so a second attempt finds the first one's.
 pub(super) fn lines_key(name: &Name) -> String {
     format!("batches/{}/responses.jsonl", name.id())
 }
 
+/// The object of an answer that could not be read to its end.
 pub(super) fn answer_key(name: &Name) -> String {
     format!("batches/{}/answer.json", name.id())
 }

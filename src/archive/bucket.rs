@@ -1,4 +1,9 @@
 //! Objects in the bucket: written once, whole or not at all, never overwritten.
+//!
+//! [`Bucket::store`] writes an object with `If-None-Match: *`, so S3 itself decides between two writers (S3 User Guide,
+//! "Conditional requests"). If the key is taken, the object that is there counts, provided that its metadata
+//! `gemhook-job` names this job and its length is the stated one. Otherwise it is a conflict: a permanent error, and
+//! the object stays as it is.
 
 use aws_sdk_s3::{
     Client,
@@ -30,6 +35,7 @@ pub(super) const PART_BYTES: usize = 8 * 1024 * 1024;
 /// The object metadata that says whose output an object is.
 pub(super) const OWNER: &str = "gemhook-job";
 
+/// The bucket for results.
 pub struct Bucket {
     pub(super) s3: Client,
     pub(super) name: String,
@@ -56,7 +62,9 @@ pub struct ObjectTarget<'a> {
 
 /// What a conditional write came to.
 pub(super) enum PutOutcome {
+    /// The object is written.
     New,
+    /// Another object has the key.
     Occupied,
 }
 
@@ -154,6 +162,7 @@ impl Bucket {
         Err(ProcessingError::Permanent(format!("conflict: object {} is there already and {why}", target.key)))
     }
 
+    /// Reads an object to its end, in pieces. It is a transient error if it is shorter than `head` says.
     async fn read(
         &self,
         target: ObjectTarget<'_>,
@@ -191,6 +200,7 @@ impl Bucket {
         }
     }
 
+    /// Writes an object in one request, if its key is free. S3 checks the bytes by their SHA-256.
     pub(super) async fn put(
         &self,
         target: ObjectTarget<'_>,
@@ -231,11 +241,12 @@ impl Bucket {
     }
 }
 
+/// The job that an object belongs to.
 pub(super) fn owner(head: &HeadObjectOutput) -> Option<&str> {
     head.metadata().and_then(|metadata| metadata.get(OWNER)).map(String::as_str)
 }
 
-/// A refused `If-None-Match` is an answer, not an error.
+/// An `If-None-Match` that fails (412 `PreconditionFailed`) is an answer, not an error.
 pub(super) fn occupied<T, E>(
     answer: Result<T, SdkError<E>>,
     doing: &str,
@@ -250,10 +261,12 @@ where
     }
 }
 
+/// S3's error code, such as `NoSuchUpload`. None where there was no answer.
 pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
+/// Every other error of S3 is transient: whatever it is, the output stays at Gemini and can be fetched again.
 pub(super) fn failed<E>(doing: &str, error: &SdkError<E>) -> ProcessingError
 where
     E: std::error::Error + 'static,

@@ -1,8 +1,8 @@
 //! A transfer that outlasts its invocation: what the next one has to know in order to go on.
 //!
-//! A [`Checkpoint`] stands in the delivery's row as JSON of at most 4 KiB while the row waits. It names an open
-//! upload, the parts that have landed one after the other from the first, and the count at the end of the last of
-//! them. What S3 lists and what the source answers are held against it; where they differ, the output is begun anew.
+//! A [`Checkpoint`] is in the delivery's row, as JSON of at most 4 KiB, while the row waits. It names an open upload,
+//! the parts that have landed without a gap from the first one on, and the count at the end of the last of them. What
+//! S3 lists and what the source answers are compared with it. If they differ, the output is begun anew.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

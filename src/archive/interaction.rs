@@ -1,7 +1,17 @@
-//! Interactions: the answer as it is, its final text beside it, and its media.
+//! Interactions: the answer as it came, its final text, and its media, each an object.
 //!
-//! The answer is stored before anything else, for every interaction that has ended, however it ended: what this code
-//! does not know how to read is in it.
+//! | object | what it holds |
+//! | --- | --- |
+//! | `interactions/<id>/interaction.json` | the API's answer, byte for byte |
+//! | `interactions/<id>/text.md` | the final text, where there is one |
+//! | `videos/<id>/0.mp4` and so on | the videos |
+//! | `interactions/<id>/media/0.png` and so on | images, sounds and documents |
+//!
+//! The answer is stored first, for every interaction that has ended, however it ended. It holds what this code does not
+//! know how to read, and everything but the files that it only refers to can be restored from it.
+//!
+//! The outcome is `archived` for a completed interaction, else `ended`. An interaction that waits for the client
+//! (`requires_action`) is recorded as open, with the calls that it waits for.
 
 use super::{
     Archive, Report, Task,
@@ -16,9 +26,11 @@ use crate::{
     ledger::Outcome,
 };
 
-/// Of the final text, as much as a row carries for a person to see.
+/// How much of the final text the job's row has, for a person who looks at it.
 const MAX_TEXT_BYTES: usize = 4 * 1024;
 
+/// Reads the interaction that the event names and stores its outputs. While the event is less than an hour old, an open
+/// interaction is a transient error, because the API may show the end a moment after it has sent the event.
 pub(super) async fn archive_job(
     archive: &Archive,
     task: Task<'_>,
@@ -52,7 +64,7 @@ pub(super) async fn archive_job(
     keep(archive, task, reported, &name, &interaction).await
 }
 
-/// From the answer that an earlier attempt has stored.
+/// The same from the answer that an earlier attempt stored, for an interaction that the API does not know any more.
 pub(super) async fn keep_stored(
     archive: &Archive,
     task: Task<'_>,
@@ -64,7 +76,7 @@ pub(super) async fn keep_stored(
     keep(archive, task, reported, name, &interaction).await
 }
 
-/// The answer first: all else but what it only refers to could be had from it again.
+/// Stores the answer, the text and the media, in this order, and says what to commit.
 async fn keep(
     archive: &Archive,
     task: Task<'_>,
@@ -114,6 +126,7 @@ async fn keep(
     Ok(Report::ended(job, outcome))
 }
 
+/// The job's row without outputs. What the API says counts before what the event says.
 fn ended(task: Task<'_>, reported: &EventReport, name: &Name, interaction: &Interaction) -> EndedJob {
     let state = if interaction.state_word.is_empty() { "unknown" } else { &interaction.state_word };
     let ended = reported.ended(task.row, name, JobKind::Interaction, state);
@@ -129,6 +142,7 @@ fn ended(task: Task<'_>, reported: &EventReport, name: &Name, interaction: &Inte
     job
 }
 
+/// The first 4 KiB of the final text, cut at a whole character.
 async fn beginning(interaction: &Interaction) -> Result<Text, ProcessingError> {
     let (document, text) = (interaction.document.clone(), interaction.text.clone());
     run_blocking(move || {
@@ -154,19 +168,21 @@ async fn beginning(interaction: &Interaction) -> Result<Text, ProcessingError> {
     .await
 }
 
-/// Keys are numbered for each folder.
+/// The next key of a folder. Each folder counts from 0.
 fn place(count: &mut usize, key: impl FnOnce(usize) -> String) -> String {
     let key = key(*count);
     *count += 1;
     key
 }
 
+/// `image`, `video` and so on: of the MIME type, where the answer states one, else of the content's own type.
 fn media_type(media: &Media) -> &str {
     let stated = media.mime_type.as_deref().and_then(|stated| stated.split('/').next());
     stated.unwrap_or(&media.kind)
 }
 
-/// A file name's end, for a person who downloads it. Whatever is stated, it is one of these.
+/// A file name extension, for a person who downloads the object. It is one of these, whatever MIME type is stated, so
+/// that no text of an answer gets into a key.
 fn extension(media: &Media) -> &'static str {
     match media.mime_type.as_deref().unwrap_or_default() {
         "image/png" => "png",
@@ -180,6 +196,7 @@ fn extension(media: &Media) -> &'static str {
     }
 }
 
+/// The object of the answer.
 pub(super) fn answer_key(name: &Name) -> String {
     format!("interactions/{}/interaction.json", name.id())
 }

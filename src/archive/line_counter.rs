@@ -1,6 +1,6 @@
-//! Results in lines, added up as they pass by.
+//! Results in lines, counted while they are stored: [`LineCounter`].
 //!
-//! Nothing of a line is held but a few short texts, so a line may be of any length: pictures make lines of 30 MB.
+//! A line is scanned in pieces and never held as a whole, so it may be of any length: images make lines of 30 MB.
 
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// None where the line tells of no end at all.
+    /// None where the line has neither a response nor an error.
     fn end(&self) -> Option<End> {
         match self {
             Self { has_error: true, .. } | Self { has_response: false, has_status: true, .. } => {

@@ -1,4 +1,14 @@
-//! From a job to its objects: each kind of job has its place, and all end in a [`Report`].
+//! From a job to its objects in the bucket. [`Archive::archive_job`] is the way in, and it returns a [`Report`].
+//!
+//! - `batch`, `video` and `interaction`: one file for each kind of job. They decide the outcome and the objects' keys.
+//! - `output`: fetches one output. `source` reads its bytes, `bucket` writes an object, `parts` a large one in parts.
+//! - `transfer` and `checkpoint`: an output that takes more than one invocation. `buffers`: the memory of all parts.
+//! - `meter` and `line_counter`: digest, length and sums, counted while the bytes pass.
+//! - `restore`: a job that the API has deleted, from the objects that are there.
+//! - `event_report`: what the event says. `first_deliveries`: the record of the first deliveries.
+//!
+//! Nothing here writes to the tables. Each function can be run again at any point: an object's key depends on the job
+//! alone, and an object that is there is never overwritten.
 
 mod batch;
 mod bucket;
@@ -72,7 +82,7 @@ pub struct Archive {
     pub first: FirstDeliveries,
 }
 
-/// For so long after an event its outputs may still be on their way, and later they are lost.
+/// How long after an event an output may still be missing because the API is not up to date.
 const SETTLING: Duration = Duration::from_secs(3600);
 
 /// A delivery's row and how long there is for it.
@@ -88,7 +98,7 @@ pub struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Whether what the event tells may not be there yet for whoever asks the API.
+    /// Whether the event is so new that the API may not show yet what the event reports.
     fn is_fresh(&self) -> bool {
         self.now < self.row.received_at.saturating_add(millis(SETTLING))
     }

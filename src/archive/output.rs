@@ -1,4 +1,12 @@
-//! One output of a job on its way into the bucket, wherever the API has it.
+//! One output of a job: from the place where the API has it into the bucket.
+//!
+//! An output is a file behind an address ([`Archive::archive_file`]), a part of the API's answer
+//! ([`Archive::archive_source`]), or an item of media, which may be either ([`Archive::archive_media`]). The result is
+//! a [`FetchOutcome`]. An output that is lost, or at a place that nothing is fetched from, is listed in `skipped` with
+//! its reason. Only the results of a batch must not be skipped: that is a permanent error.
+//!
+//! A second attempt of a row looks in the bucket first and reuses an object that is complete. A transfer that did not
+//! end within its invocation goes on from its checkpoint.
 
 use std::time::Duration;
 
@@ -17,21 +25,23 @@ use crate::{
     job::{EndedJob, Skipped},
 };
 
-/// So long after a job's end the API keeps its files (the Files guide). Earlier, no answer proves that one is lost.
+/// How long after a job's end the API keeps its files (Gemini API guide, "Files": 48 hours). Before that, no answer of
+/// the API proves that a file is lost.
 const RETENTION: Duration = Duration::from_secs(48 * 3600);
 
 /// What became of an output.
 #[allow(clippy::large_enum_variant, reason = "one at a time is on its way, and most are stored")]
 pub(super) enum FetchOutcome {
+    /// It is in the bucket, checked.
     Stored(Archived),
-    /// It is at a place that nothing is fetched from.
+    /// It is at a place that nothing is fetched from: another host, or Cloud Storage.
     Skipped(Skipped),
-    /// It was there once, or never.
+    /// The API does not have it, and its retention is over.
     Lost(Skipped),
 }
 
 impl FetchOutcome {
-    /// Into the job's row. Whether it is lost.
+    /// Adds it to the job's row. Returns whether it is lost.
     pub fn keep(self, job: &mut EndedJob) -> bool {
         match self {
             Self::Stored(archived) => archived.keep(job),
@@ -46,7 +56,7 @@ impl FetchOutcome {
 }
 
 impl Archived {
-    /// Into the job's row. One without any bytes is listed as skipped, too.
+    /// Adds it to the job's row. An output without any bytes is listed in `skipped`, too.
     pub fn keep(self, job: &mut EndedJob) {
         if self.output.bytes == 0 {
             let source = self.output.source.clone();
@@ -61,8 +71,9 @@ impl Task<'_> {
         Limits { deadline: self.deadline, checkpoints: self.checkpoints }
     }
 
-    /// Of a file that the API does not hand out. It is lost only where the job ended so long ago that the API may
-    /// have deleted it, and only at the last look. Until then it is waited for, as the answer's class says.
+    /// Decides about a file that the API does not serve. It is lost only where the job ended so long ago that the API
+    /// may have deleted it, and only at the last look. Before the retention is over the error is `early`, after it
+    /// `OutputExpired`, and the row is retried.
     fn missing(
         &self,
         why: String,
@@ -78,7 +89,7 @@ impl Task<'_> {
     }
 }
 
-/// The source hands out all of its output from the beginning, so the upload of an earlier attempt is of no use.
+/// The source serves its output from the beginning, so the upload of an earlier attempt is of no use and is aborted.
 async fn begin_anew(limits: Limits<'_>, parts: Parts<'_>, unchanged: bool) {
     let why = match unchanged {
         true => "the source answers no Range",
@@ -93,7 +104,8 @@ async fn begin_anew(limits: Limits<'_>, parts: Parts<'_>, unchanged: bool) {
 }
 
 impl Archive {
-    /// An output that an address leads to. `content_type` is handed the one that it is served with.
+    /// Stores the file behind an address. `content_type` makes the object's content type of the one that the file is
+    /// served with.
     pub(super) async fn archive_file(
         &self,
         task: Task<'_>,
@@ -139,7 +151,7 @@ impl Archive {
         sent.await.map(FetchOutcome::Stored)
     }
 
-    /// The upload that an earlier attempt has left open for this object, if it can be gone on with.
+    /// The upload that an earlier attempt left open for this object, if this attempt can continue it.
     async fn reopen<'a>(
         &'a self,
         task: Task<'_>,
@@ -156,6 +168,7 @@ impl Archive {
         }
     }
 
+    /// Stores what `source` reads from an answer, or takes the object that an earlier attempt has stored of it.
     pub(super) async fn archive_source<'a>(
         &self,
         task: Task<'_>,
@@ -172,7 +185,7 @@ impl Archive {
         }
     }
 
-    /// An image, a video or whatever else there is among the outputs of an answer.
+    /// Stores an image, a video, a sound or a document of an answer, whether it is inline or behind an address.
     pub(super) async fn archive_media(
         &self,
         task: Task<'_>,
@@ -200,7 +213,7 @@ impl Archive {
         self.archive_source(task, target, source).await.map(FetchOutcome::Stored)
     }
 
-    /// A first attempt has left nothing to be found, so it does not pay for looking.
+    /// The complete object of an earlier attempt. A first attempt does not look, which saves it a request.
     async fn earlier(
         &self,
         task: Task<'_>,
@@ -214,7 +227,7 @@ impl Archive {
     }
 }
 
-/// Whether it may stand in a header.
+/// Whether it can be sent as the header `Content-Type`.
 fn is_content_type(text: &str) -> bool {
     text.contains('/') && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }

@@ -1,10 +1,14 @@
-//! An object in parts. Each part carries a digest of our own; the object appears when the last step says so.
+//! An object in parts: a multipart upload to S3, begun, continued, completed or aborted ([`Parts`]).
 //!
-//! An upload can be left open and taken up by a later invocation, which asks S3 what it has of it:
+//! Each part is sent with its SHA-256, which S3 checks. The object appears only when `complete` is called, whole or not
+//! at all, and it never replaces another object (`If-None-Match`; S3 User Guide, "Uploading and copying objects using
+//! multipart upload" and "Conditional requests").
+//!
+//! An upload can be left open. A later invocation asks S3 for its parts and goes on:
 //!
 //! ```text
 //! source     |--------|--------|--------|--------|-----|            what the API serves, of a length that is known
-//! landed      1        2        3   .    4             .            S3 has these parts; 3 was cut off on its way
+//! S3 has      1        2        .        4                          part 3 did not arrive
 //! checkpoint -------- bytes ----|                                   parts 1 and 2, and the count up to their end
 //!                      ^ Range: from here the next invocation reads
 //!                      |- read again: it must have the digest of part 2
@@ -32,20 +36,23 @@ use crate::{error::ProcessingError, hex::hex};
 /// Parts of one object on their way at once. The buffers of all objects together have a budget of their own.
 const MAX_CONCURRENCY: usize = 3;
 
-/// S3 takes no more in one object.
+/// S3 allows no more in one object (S3 User Guide, "Amazon S3 multipart upload limits").
 const MAX_PARTS: i32 = 10_000;
 
+/// An upload that is open. "Landed" is said of a part that S3 has confirmed.
 pub(super) struct Parts<'a> {
     bucket: &'a Bucket,
     target: ObjectTarget<'a>,
+    /// S3's id of the upload.
     pub upload: String,
+    /// The number of the last part that was begun.
     begun: i32,
-    /// Given up when this is dropped.
+    /// The requests in flight. They are cancelled when this is dropped.
     sending: JoinSet<Result<Landed, ProcessingError>>,
-    /// By number: what an earlier invocation sent and its checkpoint does not count.
+    /// By number: parts that S3 lists from an earlier invocation and that its checkpoint does not count.
     listed: BTreeMap<i32, Landed>,
     landed: BTreeMap<i32, Landed>,
-    /// The counts at the ends of the parts that are no part of the unbroken beginning yet.
+    /// The counts at the ends of the parts that do not belong to the unbroken beginning yet.
     marks: BTreeMap<i32, Mark>,
     beginning: Beginning,
 }
@@ -82,6 +89,7 @@ impl<'a> Parts<'a> {
         }
     }
 
+    /// Opens an upload. The object's metadata say which job it belongs to.
     pub async fn begin(
         bucket: &'a Bucket,
         target: ObjectTarget<'a>,
@@ -105,7 +113,8 @@ impl<'a> Parts<'a> {
         Ok(Self::of(bucket, target, upload))
     }
 
-    /// An upload that an earlier invocation left open. `Ok(Err(..))` says why it cannot be taken up.
+    /// Continues an upload that an earlier invocation left open. `Ok(Err(..))` says why that is not possible: the
+    /// upload or one of its parts is gone, or the parts are not those of the checkpoint.
     pub async fn reopen(
         bucket: &'a Bucket,
         target: ObjectTarget<'a>,
@@ -139,7 +148,8 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// Sends a part off, as soon as few enough are on their way. `mark` is the count at its end.
+    /// Begins to send a part, as soon as fewer than three are on their way. `mark` is the count at its end. A part that
+    /// S3 has already with the same digest is not sent again.
     pub async fn send(&mut self, part: Filled, mark: Mark) -> Result<(), ProcessingError> {
         if self.begun == MAX_PARTS {
             let most = (MAX_PARTS as u64 * PART_BYTES as u64) >> 30;
@@ -174,7 +184,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Waits for all that is on its way, also where some of it fails, and tells of the first failure.
+    /// Waits for all parts that are on their way, also where some of them fail, and returns the first failure.
     pub async fn land_all(&mut self) -> Result<(), ProcessingError> {
         let mut first = Ok(());
         while !self.sending.is_empty() {
@@ -183,6 +193,7 @@ impl<'a> Parts<'a> {
         first
     }
 
+    /// Waits for one part.
     async fn land(&mut self) -> Result<(), ProcessingError> {
         if let Some(landed) = self.sending.join_next().await {
             let landed =
@@ -193,7 +204,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Counts the parts to the beginning that follow it without a gap.
+    /// Adds the parts to the beginning that follow it without a gap.
     fn lengthen(&mut self) {
         while let Some(part) = self.landed.get(&(self.beginning.parts + 1)) {
             self.beginning.parts += 1;
@@ -217,7 +228,8 @@ impl<'a> Parts<'a> {
         hex(&self.beginning.digests.clone().finalize())
     }
 
-    /// Makes the object appear, of parts that have all landed. An answer that was lost is looked up before anything is thrown away.
+    /// Makes the object of the parts, which have all landed. If the answer is lost, the object itself is looked up
+    /// before the upload is aborted: [`PutOutcome::Occupied`] then means that it is complete.
     pub async fn complete(self, bytes: u64) -> Result<PutOutcome, ProcessingError> {
         let parts = self.landed.values().map(Landed::completed).collect();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
@@ -250,7 +262,8 @@ impl<'a> Parts<'a> {
         written
     }
 
-    /// As far as it can be done: the bucket's lifecycle rule cleans up what stays. No part may land afterwards.
+    /// Aborts the upload. Requests in flight are cancelled first, so that no part lands afterwards. If the abort fails,
+    /// the bucket's lifecycle rule removes the parts.
     pub async fn abort(mut self) {
         self.sending.shutdown().await;
         let aborted = self
@@ -270,7 +283,7 @@ impl<'a> Parts<'a> {
 }
 
 impl Landed {
-    /// As S3 lists it. A part without a digest cannot be vouched for, so it counts as absent.
+    /// Of a part in S3's list. A part without a digest cannot be checked, so it counts as absent.
     fn listed(part: &Part) -> Option<(i32, Self)> {
         let number = part.part_number()?;
         let sha256 = BASE64_STANDARD.decode(part.checksum_sha256()?).ok()?.try_into().ok()?;

@@ -1,4 +1,12 @@
-//! What is left of a job that the API does not know any more.
+//! Restores a job that the API does not know any more, from the objects that an earlier attempt left in the bucket.
+//!
+//! It runs only after the job was looked for during `MISSING_JOB_HOURS`. An attempt may have died between its last
+//! object and its commit, and then the results are complete although the API has deleted the job.
+//!
+//! - Interactions and videos have their answer stored first. With that answer the job is worked as if the API had sent
+//!   it, except that an output which is only referred to may be lost.
+//! - Without a stored answer, and for batches, the objects under the job's keys are what there is.
+//! - With nothing in the bucket the outcome is `gone`.
 
 use serde_json::json;
 
@@ -13,7 +21,8 @@ use crate::{
 };
 
 impl Archive {
-    /// The objects of an earlier attempt, or nothing. A stored answer is enough for all that it holds itself.
+    /// What to commit for a job that the API does not know. `why` is the API's own answer. It becomes the job's error
+    /// where the job is `gone`.
     pub async fn restore(&self, task: Task<'_>, why: &str) -> Result<Report, ProcessingError> {
         let task = Task { last_look: true, ..task };
         let reported = EventReport::of(task.row);
@@ -49,7 +58,8 @@ impl Archive {
         }
     }
 
-    /// The objects under these keys. Those of a video are numbered without a gap.
+    /// Takes the objects under these keys as the job's outputs. Videos are numbered without a gap, so the first missing
+    /// number ends the search.
     async fn gather(
         &self,
         task: Task<'_>,

@@ -1,4 +1,7 @@
-//! Where an object's bytes come from: a file of the API, or what stands in one of its answers.
+//! Where an object's bytes come from: a file of the API, or a part of one of its answers.
+//!
+//! A [`Source`] is a stream of bytes with what is known of them beforehand: length, content type and origin. It is read
+//! in parts of 8 MiB, and only as fast as they are sent.
 
 use std::pin::Pin;
 
@@ -153,7 +156,7 @@ impl<'a> Source<'a> {
         Ok(place.filled(part.freeze()))
     }
 
-    /// The next bytes, at most so many. None where there are no more.
+    /// The next bytes, at most `most`. None at the end.
     pub(super) async fn piece(&mut self, most: usize) -> Result<Option<Bytes>, ProcessingError> {
         let mut piece = std::mem::take(&mut self.rest);
         while piece.is_empty() {

@@ -1,7 +1,7 @@
 //! A long output on its way into the bucket, part by part, across as many invocations as it takes.
 //!
-//! It reads until shortly before the deadline and lets the parts land that are on their way. What has landed is told
-//! to [`Checkpoints`] after every part, so a transfer that is dropped at any await can be gone on with.
+//! It reads until shortly before the deadline, then waits for the parts that are on their way. After every part it
+//! leaves a checkpoint with [`Checkpoints`], so a transfer that is dropped at any `await` can be continued.
 
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ impl Limits<'_> {
     }
 }
 
+/// An object while its parts are read and sent.
 pub(super) struct Transfer<'a, 's> {
     target: ObjectTarget<'a>,
     limits: Limits<'a>,
@@ -94,6 +95,7 @@ impl<'a, 's> Transfer<'a, 's> {
         Self { target, limits, buffers: &bucket.buffers, parts, source, meter }.run(None).await
     }
 
+    /// Sends everything until `stop`, then completes the upload, or leaves it to the next attempt.
     async fn run(mut self, first: Option<Filled>) -> Result<Sent<'s>, ProcessingError> {
         let stop = self.limits.stop();
         let sent =
@@ -107,6 +109,7 @@ impl<'a, 's> Transfer<'a, 's> {
         Ok(Sent { written, meter: self.meter, source: self.source })
     }
 
+    /// Reads part after part and sends it. An empty part is the end of the source.
     async fn send_all(&mut self, first: Option<Filled>) -> Result<(), ProcessingError> {
         let mut part = match first {
             Some(first) => first,
@@ -123,7 +126,7 @@ impl<'a, 's> Transfer<'a, 's> {
         check_length(&self.source, &self.meter)
     }
 
-    /// Tells what has landed.
+    /// Leaves a checkpoint of the parts that have landed.
     fn checkpoint(&self) {
         if let (Some(source), Some((parts, mark))) = (&self.source.fingerprint, self.parts.beginning()) {
             let checkpoint =

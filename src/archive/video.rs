@@ -1,6 +1,10 @@
-//! Videos that an operation made: each sample an object, and the answer as it came in `operation.json`.
+//! Videos that an operation made: each sample is an object, and the API's answer is stored in `operation.json`.
 //!
-//! The answer is stored before anything else, for every operation that has ended: it says why there is no video, and
+//! [`archive_job`] works an operation that the API still knows, [`keep_stored`] one of which only the stored answer is
+//! left. The outcome is `archived` with at least one video, `gone` where all samples are lost, and `ended` where there
+//! is none: the operation failed, or its samples were filtered.
+//!
+//! The answer is stored before anything else, for every operation that has ended. It says why there is no video, and it
 //! holds what this code does not know how to read.
 
 use serde_json::{Value, json};
@@ -13,6 +17,8 @@ use crate::{
     ledger::Outcome,
 };
 
+/// Reads the operation and stores its samples. An operation that is done and shows neither a video nor a reason is a
+/// transient error for an hour after its event: the video may appear.
 pub(super) async fn archive_job(
     archive: &Archive,
     task: Task<'_>,
@@ -36,7 +42,7 @@ pub(super) async fn archive_job(
     keep(archive, task, reported, &name, &operation).await
 }
 
-/// From the answer that an earlier attempt has stored.
+/// The same from the answer that an earlier attempt stored, for an operation that the API does not know any more.
 pub(super) async fn keep_stored(
     archive: &Archive,
     task: Task<'_>,
@@ -48,6 +54,7 @@ pub(super) async fn keep_stored(
     keep(archive, task, reported, name, &operation).await
 }
 
+/// Stores the answer, then each sample, and says what to commit.
 async fn keep(
     archive: &Archive,
     task: Task<'_>,
@@ -88,7 +95,7 @@ async fn keep(
 /// Done, with neither a video nor a reason.
 const EMPTY: &str = "empty";
 
-/// The API has no word for how an operation ended.
+/// The word for `state` in the job's row. The API has none: an operation is `done`, with an error or a response.
 fn state(operation: &Operation) -> &'static str {
     if operation.error.is_some() {
         "failed"
@@ -103,6 +110,7 @@ fn state(operation: &Operation) -> &'static str {
     }
 }
 
+/// The job's row without outputs. What the API says counts before what the event says.
 fn ended(task: Task<'_>, reported: &EventReport, name: &Name, operation: &Operation) -> EndedJob {
     let state = state(operation);
     let ended = reported.ended(task.row, name, JobKind::Video, state);
@@ -122,19 +130,23 @@ fn ended(task: Task<'_>, reported: &EventReport, name: &Name, operation: &Operat
     job
 }
 
+/// The job's error where samples were held back (`raiMediaFilteredCount`, `raiMediaFilteredReasons`).
 fn filtered(operation: &Operation) -> Option<Value> {
     let (count, reasons) = (operation.filtered, &operation.filtered_reasons);
     operation.has_filtered().then(|| json!({"message": "filtered", "count": count, "reasons": reasons}))
 }
 
+/// The model, which is part of an operation's name: `models/veo/operations/x` is of `models/veo`.
 pub(super) fn model(name: &Name) -> Option<String> {
     name.as_str().split_once("/operations/").map(|(model, _)| model.to_owned())
 }
 
+/// The object of a sample, counted from 0.
 pub(super) fn sample_key(name: &Name, number: usize) -> String {
     format!("videos/{}/{number}.mp4", name.id())
 }
 
+/// The object of the answer.
 pub(super) fn answer_key(name: &Name) -> String {
     format!("videos/{}/operation.json", name.id())
 }

@@ -1,4 +1,7 @@
-//! A batch, as a long-running operation of the API shows it.
+//! A batch, which the API shows as a long-running operation (Gemini API reference, `batches.get`): [`Batch`].
+//!
+//! Its results are in a file or inline, under `response` or under `metadata.output`. Both places are read, because not
+//! every answer has both. An unknown state counts as open, so that a new word of the API never ends a job.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +12,7 @@ use crate::{
     json::{ITEM, Reader, Scanned, Span},
 };
 
-/// Of an error, as many bytes are kept as a value. A longer one is cut and kept as a text.
+/// The longest error that is kept as a value, in bytes. A longer one is cut and kept as a text.
 const MAX_ERROR_BYTES: u64 = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub enum BatchState {
 }
 
 impl BatchState {
-    /// By its word, without a prefix. A word that nobody knows is no end.
+    /// Of the API's word without its prefix. An unknown word counts as open.
     pub(super) fn of(word: &str) -> Self {
         match word {
             "SUCCEEDED" | "PARTIALLY_SUCCEEDED" => Self::Succeeded,
@@ -34,19 +37,23 @@ impl BatchState {
 /// Where the results of a batch are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchOutput {
+    /// In a file of the API, by its name (`files/batch-...`).
     File(String),
+    /// In the answer itself.
     Inline(InlineAt),
 }
 
-/// The answer carries its output twice, and not always both are there.
+/// Which of the two places in the answer has the inline results. Not every answer has both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InlineAt {
     Response,
     Metadata,
 }
 
+/// A batch as one answer shows it. Inline results are still in `document`.
 #[derive(Debug)]
 pub struct Batch {
+    /// As the answer spells it. None where the answer has none that is safe to use.
     pub name: Option<Name>,
     /// The API's own word, for example `BATCH_STATE_SUCCEEDED`.
     pub state_word: String,
@@ -92,7 +99,7 @@ struct Answer {
 }
 
 impl Batch {
-    /// Reads the whole answer, which may be long. It blocks. Trouble is only of the temporary folder.
+    /// Reads the whole answer, which may be long. It blocks. An error means that the temporary folder was not readable.
     pub fn read(document: Document) -> Result<Self, ProcessingError> {
         let mut answer = Answer::default();
         let flaw = document.scan(&mut answer)?;
@@ -165,13 +172,13 @@ impl Reader for Answer {
     }
 }
 
-/// The wire says `BATCH_STATE_`, the guide's samples `JOB_STATE_`.
+/// The API writes `BATCH_STATE_`, the samples in Google's batch guide `JOB_STATE_`.
 pub(super) fn word(state: &str) -> &str {
     state.strip_prefix("BATCH_STATE_").or_else(|| state.strip_prefix("JOB_STATE_")).unwrap_or(state)
 }
 
-/// Which of the two lists of inline results a path leads to, and the rest of the path within the list. The list
-/// stands in an object of the same name; embeddings have a name of their own for that.
+/// Which of the two lists of inline results a path leads to, and the rest of the path within the list. The list is in
+/// an object of the same name. For embeddings that object has another name.
 pub(super) fn inline<'a>(path: &'a [&'a str]) -> Option<(InlineAt, &'a [&'a str])> {
     let (at, rest) = match path {
         ["response", rest @ ..] => (InlineAt::Response, rest),
@@ -182,7 +189,7 @@ pub(super) fn inline<'a>(path: &'a [&'a str]) -> Option<(InlineAt, &'a [&'a str]
     Some((at, rest.strip_prefix(&["inlinedResponses"]).unwrap_or(rest)))
 }
 
-/// A file or a list with results in it, wherever it is; else a list that is empty.
+/// A file, or a list with results in it, in either place. Without those, a list that is empty.
 fn output(response: &Output, metadata: &Output) -> Option<BatchOutput> {
     let places = [(response, InlineAt::Response), (metadata, InlineAt::Metadata)];
     let full = places.iter().find_map(|(output, at)| match &output.file {

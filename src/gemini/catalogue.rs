@@ -1,4 +1,4 @@
-//! The events that one can subscribe to, and the two that the API refuses.
+//! The events that a webhook can subscribe to, and the two that the API rejects.
 
 /// The API takes exactly these; any other name gets 400 with this list.
 pub const SUBSCRIBABLE_EVENTS: [&str; 7] = [
@@ -11,7 +11,7 @@ pub const SUBSCRIBABLE_EVENTS: [&str; 7] = [
     "video.generated",
 ];
 
-/// Google's guide names these too, but the API refuses a subscription to them. A receiver still accepts them.
+/// Google's guide names these too, but the API rejects a subscription to them. A receiver still accepts them.
 pub const GUIDE_ONLY_EVENTS: [&str; 2] = ["batch.cancelled", "interaction.cancelled"];
 
 /// Whether the API takes a subscription to this event.

@@ -1,4 +1,7 @@
-//! Webhooks that Gemini has switched off because deliveries failed, and switching one on again.
+//! Webhooks that Gemini has disabled because deliveries failed, and enabling one again.
+//!
+//! The list is used for two decisions: reconcile reports and enables a disabled webhook of ours, and an attempt checks
+//! whether the API key is of the project that our webhook belongs to.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -6,11 +9,12 @@ use serde_json::json;
 use super::{Gemini, broken};
 use crate::error::ProcessingError;
 
+/// The state of a webhook that Gemini has disabled itself.
 const DISABLED: &str = "disabled_due_to_failed_deliveries";
 const MAX_PAGE_BYTES: u64 = 8 * 1024 * 1024;
 const MAX_PAGES: usize = 100;
 
-/// A registered webhook, as far as it matters here.
+/// A registered webhook: the members that are used here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Webhook {
     #[serde(default)]
@@ -59,7 +63,7 @@ impl Gemini {
         Ok(Some(all))
     }
 
-    /// Switches a webhook on again.
+    /// Enables a webhook again. Every error is transient: the next reconcile tries again.
     pub async fn enable_webhook(&self, webhook: &Webhook) -> Result<(), ProcessingError> {
         let doing = "switch the webhook on";
         let key = self.key().await?;

@@ -1,7 +1,10 @@
-//! A long JSON answer, read leniently in bounded memory: what is long stays in it and is read where it stands.
+//! A long JSON answer, read leniently in bounded memory.
 //!
-//! All of this blocks, so it runs off the event loop. Trouble is only of the temporary folder: an answer that is no
-//! JSON is no trouble, but [`Document::scan`] says what is wrong with it.
+//! A scan finds where the values are ([`Span`]). Long ones stay in the answer and are read from there later: a text,
+//! the bytes of a text in base64, or a value as JSON.
+//!
+//! All of this blocks, so it runs on a blocking thread. An error means that the temporary folder could not be read. An
+//! answer that is not JSON is not an error: [`Document::scan`] says what is wrong with it.
 
 use std::{
     io::{self, Read},
@@ -27,7 +30,7 @@ pub use crate::json::Span;
 /// Contents are handed over in pieces of at most this size.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Of a text that is read at once, in bytes. Addresses are the longest.
+/// The longest text that a scan returns, in bytes. Addresses are the longest that are looked for.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -44,12 +47,12 @@ impl Document {
         Self(Arc::new(Mutex::new(answer)))
     }
 
-    /// Hands the reader what it wants of the answer. `Some` says why the answer cannot be read to its end.
+    /// Gives the reader what it wants of the answer. `Some` says why the answer cannot be read to its end.
     pub(super) fn scan(&self, reader: &mut impl Reader) -> Result<Option<String>, ProcessingError> {
         self.pieces(reader, |_, _, _| Ok(()))
     }
 
-    /// The same, and after each piece a look at where it began, its bytes, and what the reader has of it.
+    /// The same, with a call of `after` behind each piece: where the piece began, its bytes, and the reader.
     pub(super) fn pieces<R: Reader>(
         &self,
         reader: &mut R,
@@ -86,7 +89,7 @@ impl Document {
         emit_pieces(Unescaped::new(self.part(inside(span))), each)
     }
 
-    /// The bytes that a text in base64 stands for, in either alphabet.
+    /// The bytes of a text in base64, in the standard or the URL-safe alphabet (RFC 4648, sections 4 and 5).
     pub fn decoded(
         &self,
         span: Span,
@@ -95,7 +98,7 @@ impl Document {
         emit_pieces(DecoderReader::new(self.base64(span), &BASE64), each)
     }
 
-    /// How many bytes a text in base64 stands for. None where it is no base64.
+    /// How many bytes a text in base64 has. None where it is not base64.
     pub fn decoded_length(&self, span: Span) -> Result<Option<u64>, ProcessingError> {
         match io::copy(&mut DecoderReader::new(self.base64(span), &BASE64), &mut io::sink()) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
@@ -103,7 +106,7 @@ impl Document {
         }
     }
 
-    /// A value, or the beginning of its JSON as a text where it is longer than so many bytes.
+    /// A value. Where its JSON is longer than `longest` bytes, the beginning of it as a text.
     pub fn value(&self, span: Span, longest: u64) -> Result<Value, ProcessingError> {
         let mut bytes = Vec::new();
         self.part(span).take(longest).read_to_end(&mut bytes).map_err(unread)?;
@@ -121,7 +124,7 @@ impl Document {
         Part { document: self.clone(), span, piece: Bytes::new() }
     }
 
-    /// So many bytes of the answer; fewer are its last, none its end.
+    /// At most `longest` bytes of the answer from `at` on. Fewer only at its end, none behind it.
     fn piece(&self, at: u64, longest: usize) -> Result<Bytes, ProcessingError> {
         let mut answer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut piece = Vec::with_capacity(longest);
@@ -130,7 +133,7 @@ impl Document {
     }
 }
 
-/// Bytes of an answer that nobody else holds on to meanwhile.
+/// A part of an answer as a [`Read`]. It locks the answer for one piece at a time, so that several can be read in turn.
 pub(super) struct Part {
     document: Document,
     /// What is still to be read.
@@ -178,7 +181,7 @@ impl<R: Read> Read for Alphabet<R> {
     }
 }
 
-/// Of a text, what stands between its quotation marks.
+/// The inside of a text, without its quotation marks.
 fn inside(span: Span) -> Span {
     Span { from: span.from + 1, to: span.to.saturating_sub(1) }
 }

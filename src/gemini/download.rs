@@ -1,8 +1,9 @@
 //! The bytes of an output, also across a broken connection and across redirects.
 //!
-//! An output is read only where the API's own host has it. The host may hand a download on to another one over
-//! https, which is never sent the key. What breaks off goes on by `Range` where the server shows that it is still
-//! the same content; where it does not, the attempt begins anew.
+//! - [`Gemini::place`] decides where an output is read from: only from the API's own host, over the configured scheme.
+//! - [`Gemini::download`] opens it. The host may redirect to another one over https. That host never gets the key.
+//! - [`Download::bytes`] reads it. After a broken connection it goes on by `Range` and `If-Range` (RFC 9110, sections
+//!   13.1.5 and 14.2), but only where the server shows that the content is still the same: length and strong `ETag`.
 
 use std::time::Duration;
 
@@ -17,17 +18,19 @@ use tokio::time::sleep;
 use super::{Gemini, Name, broken};
 use crate::error::ProcessingError;
 
+/// How many redirects are followed.
 const REDIRECTS: usize = 4;
 
-/// Over a whole download. Each waits a little longer than the one before.
+/// How often a whole download is resumed. Each time waits 100 ms longer than the one before.
 const RESUMES: u32 = 8;
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Where the API has the bytes of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A file of the API's, which is downloaded by its name whatever its address says.
+    /// A file of the API, which is downloaded by its name whatever its address says.
     File(Name),
+    /// Another address on the API's own host.
     Address(Url),
 }
 
@@ -38,18 +41,20 @@ pub struct Resume<'a> {
     pub from: u64,
     /// Of the whole output, in bytes.
     pub length: u64,
-    /// A strong one. None where the server named none, and then it must name none now.
+    /// The strong validator of the content. None where the server sent none, and then it must send none now.
     pub etag: Option<&'a str>,
 }
 
 /// Why there is nothing to read.
 #[derive(Debug)]
 pub enum Undelivered {
-    /// It leads to a place that nothing is fetched from.
+    /// It is redirected to a place that nothing is fetched from.
     Nowhere(String),
-    /// 404 or 410, and 403: the answers to a file that has expired, and to one that is not there yet.
+    /// 404 or 410: the file has expired, or it is not there yet.
     Missing(String),
+    /// 403, which the API also answers for a file that has expired.
     Forbidden(String),
+    /// Any other error, in its class.
     ProcessingError(ProcessingError),
 }
 
@@ -70,7 +75,7 @@ pub struct Download<'a> {
 }
 
 impl Gemini {
-    /// Where an output is to be fetched, or why it is not.
+    /// Where an output is fetched from, or why it is not fetched. An event or an answer cannot choose another host.
     pub fn place(&self, uri: &str) -> Result<Place, &'static str> {
         if uri.starts_with("files/") {
             return Name::parse(uri).map(Place::File).ok_or("it is no name of a file");
@@ -135,8 +140,8 @@ impl Gemini {
         url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none()
     }
 
-    /// Goes where the API's host sends us. Once it was another host, the key is not sent again.
-    /// Of what is no success, only a range that cannot be served is handed back as an answer.
+    /// Sends a GET and follows redirects. After a redirect to another host the key is not sent any more. Of the answers
+    /// that are not a success, only 416 (a range that cannot be served) is returned as an answer.
     async fn follow(&self, url: &Url, headers: HeaderMap) -> Result<Response, Undelivered> {
         let doing = "download the output";
         let (mut url, mut trusted) = (url.clone(), true);
@@ -222,6 +227,7 @@ impl<'a> Download<'a> {
         }
     }
 
+    /// The content as a stream. An error is transient where trying again may help.
     pub fn bytes(self) -> impl Stream<Item = Result<Bytes, ProcessingError>> + Send + 'a {
         stream::try_unfold(self, |mut download| async move {
             Ok(download.next().await?.map(|piece| (piece, download)))
@@ -246,7 +252,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Goes on where the bytes broke off, if it is certain that they are still the same ones.
+    /// Goes on after the last byte that has come, if the server shows that the content is still the same.
     async fn resume(&mut self, why: String) -> Result<(), ProcessingError> {
         let Some(length) = self.length else { return Err(ProcessingError::transient(why)) };
         let etag = self.etag.clone();
@@ -281,7 +287,7 @@ fn header(answer: &Response, name: reqwest::header::HeaderName) -> Option<String
     answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// A weak one does not promise the same bytes.
+/// A weak validator does not promise the same bytes (RFC 9110, section 8.8.1), so it counts as none.
 fn strong_etag(answer: &Response) -> Option<String> {
     header(answer, ETAG).filter(|etag| etag.starts_with('"'))
 }

@@ -4,8 +4,12 @@
 //! | --- | --- | --- |
 //! | 401, 400 for the key | `Unauthorized` | nothing about the job |
 //! | 400, 402, 403 | `Rejected` | nothing about the job: billing, permission, a retired schema |
-//! | 404, 410 | `Absent` | the API does not know the name, or not yet |
-//! | others | `Passing` | nothing |
+//! | 404, 410 | `NotFound` | the API does not know the name, or not yet |
+//! | others | `Transient` | nothing |
+//!
+//! A 400 is about the key if its details have the reason `API_KEY_INVALID`, or its message says so. For 408, 429 and
+//! 5xx the wait that the API asks for is taken from `google.rpc.RetryInfo` or from `Retry-After` (Google AIP-193,
+//! "Errors"; RFC 9110, section 10.2.3). Where a file is downloaded, `download` treats 403 as an expired file.
 
 use std::time::Duration;
 
@@ -20,7 +24,7 @@ use crate::error::ProcessingError;
 
 const MAX_MESSAGE_CHARS: usize = 160;
 
-/// A quota of a day does not recover within minutes.
+/// The shortest wait when the quota of a day is used up. Such a quota does not recover within minutes.
 const DAILY_QUOTA_WAIT: Duration = Duration::from_secs(3600);
 
 /// Sorts an answer that is no success. `doing` says what was asked for.

@@ -1,6 +1,7 @@
-//! An interaction: its state, and where in the answer its texts, media and waiting calls stand.
+//! An interaction: its state, and where in the answer its texts, media and waiting calls are ([`Interaction`]).
 //!
-//! Both shapes of the API are read, `steps` and the older `outputs`.
+//! Both shapes of the API are read, `steps` and the older `outputs`; `steps` counts where both have something. The
+//! answer is read in one pass. Only names, types, short texts and the places of long ones are kept in memory.
 
 use serde_json::{Map, Value, json};
 
@@ -10,25 +11,26 @@ use crate::{
     json::{ITEM, Kind, Reader, Scanned, Span},
 };
 
-/// Of the arguments of one call, and of the errors, as many bytes are kept as a value. A longer one is cut and kept
-/// as a text.
+/// The longest value that is kept of the arguments of one call, and of the errors, in bytes. A longer one is cut and
+/// kept as a text.
 const MAX_VALUE_BYTES: u64 = 4 * 1024;
-/// A row of the Jobs table has to hold a word on each of them.
+/// How many media and calls are read. Each takes room in the job's row, which DynamoDB limits to 400 KB.
 const MAX_MEDIA: usize = 200;
 const MAX_CALLS: usize = 16;
 
+/// The state of an interaction, as far as it decides what happens here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InteractionState {
     Open,
-    /// It waits for the client.
+    /// It waits for the client to send the result of a function call.
     RequiresAction,
     Completed,
-    /// Failed, cancelled or cut short: what it has put out until then may be worth keeping.
+    /// Failed, cancelled or cut short. It may have outputs all the same.
     EndedWithout,
 }
 
 impl InteractionState {
-    /// A word that nobody knows is no end.
+    /// Of the API's word. An unknown word counts as open.
     pub(super) fn of(word: &str) -> Self {
         match word {
             "completed" => Self::Completed,
@@ -39,6 +41,7 @@ impl InteractionState {
     }
 }
 
+/// An interaction as one answer shows it. Texts and inline media are still in `document`.
 #[derive(Debug)]
 pub struct Interaction {
     pub name: Option<Name>,
@@ -50,12 +53,12 @@ pub struct Interaction {
     pub user_metadata: Option<Map<String, Value>>,
     pub errors: Option<Value>,
     pub usage: Usage,
-    /// The final text: its pieces, by the step that put them out.
+    /// The final text: its pieces, grouped by step.
     pub text: Vec<Vec<Span>>,
     pub media: Vec<Media>,
     /// How many more there are than `media` has.
     pub more_media: usize,
-    /// The calls that wait for a result of the client's.
+    /// The function calls that wait for a result from the client.
     pub calls: Vec<Value>,
     /// Why the answer cannot be read to its end. What stands before that has been read.
     pub flaw: Option<String>,
@@ -99,7 +102,7 @@ struct Answer {
 #[derive(Default)]
 struct Outputs {
     text: Vec<Vec<Span>>,
-    /// Whether something that is no output has followed the text.
+    /// Whether a step that is not an output has followed the text.
     interrupted: bool,
     media: Vec<Media>,
     more_media: usize,
@@ -128,7 +131,7 @@ struct Item {
 }
 
 impl Interaction {
-    /// Reads the whole answer. It blocks. Trouble is only of the temporary folder.
+    /// Reads the whole answer. It blocks. An error means that the temporary folder could not be read.
     pub fn read(document: Document) -> Result<Self, ProcessingError> {
         let mut answer = Answer::default();
         let flaw = document.scan(&mut answer)?;
@@ -242,7 +245,7 @@ impl Outputs {
         }
     }
 
-    /// The final text is what no other step has followed by more text.
+    /// Text after another step replaces the text before it. So the final text is the last unbroken run of output.
     fn text(&mut self, pieces: Vec<Span>) {
         if pieces.is_empty() {
             return;
@@ -267,6 +270,7 @@ impl Outputs {
         self.media.push(Media { kind, mime_type: content.mime_type, at });
     }
 
+    /// A step that is not an output. A function call waits until a function result with its id follows.
     fn other(&mut self, step: Item) {
         self.interrupted = true;
         if step.is("function_call") {

@@ -1,4 +1,7 @@
-//! How jobs stand: the pages of the list of batches, and one look at a job of any kind.
+//! Whether jobs have ended: the pages of the list of batches, and one look at a job of any kind.
+//!
+//! Reconcile asks these two questions. The Gemini API lists batches only, so videos and interactions are looked at one
+//! by one, and only those that an application watches. Nothing but the state and the times is read here.
 
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -14,9 +17,10 @@ use crate::{
     job::JobKind,
 };
 
+/// How many batches a page has at most.
 const PAGE: &str = "100";
 
-/// The longest page of a list that is read; inline results are not in it.
+/// The longest page of a list that is read, in bytes. A page has no inline results.
 const MAX_PAGE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A batch as a list shows it.
@@ -24,11 +28,12 @@ const MAX_PAGE_BYTES: u64 = 32 * 1024 * 1024;
 pub struct Listed {
     pub name: Name,
     pub has_ended: bool,
-    /// When it ended, or what of its times comes nearest.
+    /// When it ended. Where the API does not say, when it was updated last, or created.
     pub time: Option<Millis>,
     pub created: Option<Millis>,
 }
 
+/// What one look at a job has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
     Open,
@@ -37,7 +42,7 @@ pub enum JobState {
     Unknown,
 }
 
-/// What the operations of batches and videos have, and interactions; all of it is optional.
+/// The members that are read of a batch, an operation or an interaction. Each kind has some of them.
 #[derive(Deserialize)]
 struct Job {
     name: Option<String>,
@@ -65,7 +70,7 @@ struct Page {
 }
 
 impl Gemini {
-    /// One page of all batches, and the token of the next.
+    /// One page of all batches (`batches.list`), and the token of the next page.
     pub async fn list_batches(
         &self,
         token: Option<&str>,
@@ -85,7 +90,7 @@ impl Gemini {
         Ok((listed.collect(), page.next_page_token.filter(|token| !token.is_empty())))
     }
 
-    /// Whether a job of any kind has ended.
+    /// Whether a job of any kind has ended. A 404 is not an error here: [`JobState::Unknown`].
     pub async fn job_state(&self, job: &Name) -> Result<JobState, ProcessingError> {
         match self.read::<Job>("look at the job", &job.path(), &[], self.longest_answer).await {
             Ok(job) if job.has_ended() => Ok(JobState::Ended),
@@ -95,6 +100,7 @@ impl Gemini {
         }
     }
 
+    /// A GET whose answer is read as JSON. `doing` is for the error, `longest` the limit of the answer in bytes.
     pub(super) async fn read<T: DeserializeOwned + Send + 'static>(
         &self,
         doing: &'static str,

@@ -1,8 +1,8 @@
 //! The inline results of a batch, as the lines that a responses file would hold.
 //!
-//! Every member of a result is in its line, letter by letter; only line breaks between tokens are left out, and one
-//! inside a text, which no JSON allows, is written as an escape. `metadata.key` is lifted to the top level in addition, where
-//! files have it. Nothing of a result is held in memory but a piece.
+//! A line has every member of its result, byte for byte. Only line breaks are changed: one between tokens is left out,
+//! and one inside a text, which JSON does not allow, is written as an escape. `metadata.key` is copied to the top
+//! level, where the lines of a file have it (Gemini API guide, "Batch API"). Only pieces of a result are in memory.
 
 use std::io::Read;
 
@@ -14,9 +14,9 @@ use crate::{
     json::{ITEM, Kind, Reader, Scanned, Span},
 };
 
-/// Hands over the lines in pieces of about 64 KiB, in the order of the requests. It blocks.
+/// Gives the lines to `each` in pieces of about 64 KiB, in the order of the requests. It blocks.
 ///
-/// Of an answer that breaks off, the results before that are handed over.
+/// Of an answer that breaks off, the results before that point are written. `each` ends the work by an error.
 pub fn write_lines(
     document: &Document,
     at: InlineAt,
@@ -33,7 +33,7 @@ pub fn write_lines(
     if out.is_empty() { Ok(()) } else { each(Bytes::from(out)) }
 }
 
-/// A result, and the key that is to be lifted.
+/// A result, and the key that is copied to the top level.
 struct InlineResult {
     span: Span,
     key: Option<Span>,
@@ -74,6 +74,7 @@ impl Reader for Results {
     }
 }
 
+/// Writes one result as a line, with its key in front where it has one only in its metadata.
 fn write_line(
     document: &Document,
     result: &InlineResult,

@@ -1,4 +1,4 @@
-//! The application's own `user_metadata`, as a job shows them.
+//! The application's own `user_metadata`, as a job shows them: at most 64 KiB, the binding token always included.
 
 use serde_json::{Map, Value};
 

@@ -1,6 +1,15 @@
-//! The Gemini API, asked with our own key: what a job is, and the bytes of its output.
+//! The client of the Gemini API: what a job is, and the bytes of its output. [`Gemini`] has one method for each call.
 //!
-//! The key goes to the configured host only. Redirects are followed for downloads alone, by hand.
+//! - `batch`, `interaction`, `operation`: one kind of job each, read from an answer of any size. `job_state` reads only
+//!   whether a job has ended, and lists batches. `disabled_webhooks` lists webhooks and enables one.
+//! - `spooled_body` and `document`: a long answer in a temporary file, read in bounded memory. `lines`, `usage` and
+//!   `metadata` read parts of it.
+//! - `download`: a file of the API, with `Range` after a broken connection.
+//! - `error_response`: which class of error an answer is. A rejected API key is decided there and in [`Gemini::probe`].
+//! - `name`: the only way from a text of an event to a path.
+//!
+//! The key is sent to the configured host only (`GEMINI_BASE_URL`), as the header `x-goog-api-key`. The HTTP client
+//! follows no redirects. Only `download` follows them, one by one, and sends the key to no other host.
 
 mod batch;
 pub mod catalogue;
@@ -40,16 +49,17 @@ use crate::{
 
 const VERSION: &str = "v1beta";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two pieces of an answer. An answer as a whole may take as long as the invocation.
+/// The longest time between two pieces of an answer. The whole answer may take as long as the invocation.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// An error answer longer than this is not looked into.
+/// How much of an error answer is read.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
+/// The API, as one key sees it. It keeps connections open, so one instance serves all rows.
 pub struct Gemini {
     http: reqwest::Client,
     base: Url,
     key: SecretStore<Secret>,
-    /// The longest answer about one job, inline results included.
+    /// The longest answer about one job in bytes, inline results included (`MAX_INLINE_BYTES`).
     longest_answer: u64,
 }
 
@@ -64,7 +74,7 @@ impl Gemini {
         Ok(Self { http, base, key, longest_answer })
     }
 
-    /// A batch as the API shows it now. Inline results stay in the spilled answer.
+    /// A batch as the API shows it now (`batches.get`). Inline results stay in the spooled answer.
     pub async fn batch(&self, name: &Name) -> Result<Batch, ProcessingError> {
         let doing = "read the batch";
         let answer = self.get(doing, &name.path(), &[]).await?;
@@ -72,21 +82,22 @@ impl Gemini {
         run_blocking(move || Batch::read(Document::new(spooled))).await
     }
 
-    /// An interaction as the API shows it now. What is long stays in the spilled answer.
+    /// An interaction as the API shows it now. Long texts and media stay in the spooled answer.
     pub async fn interaction(&self, name: &Name) -> Result<Interaction, ProcessingError> {
         let answer = self.get("read the interaction", &name.path(), &[("stream", "false")]).await?;
         let spooled = SpooledBody::take(answer, self.longest_answer).await?;
         run_blocking(move || Interaction::read(Document::new(spooled))).await
     }
 
-    /// The operation of a video as the API shows it now.
+    /// The operation of a video as the API shows it now (`models.operations.get`).
     pub async fn operation(&self, name: &Name) -> Result<Operation, ProcessingError> {
         let answer = self.get("read the operation", &name.path(), &[]).await?;
         let spooled = SpooledBody::take(answer, self.longest_answer).await?;
         run_blocking(move || Operation::read(Document::new(spooled))).await
     }
 
-    /// A call that must work with a good key: only then does "no such job" mean anything.
+    /// A call that must succeed with a working key: it lists one batch. Only after it has succeeded does "no such job"
+    /// prove anything. If the API rejects this call or answers 404, the key is at fault: `Unauthorized`.
     pub async fn probe(&self) -> Result<(), ProcessingError> {
         match self.get("list batches", "batches", &[("pageSize", "1")]).await {
             Err(ProcessingError::NotFound(why) | ProcessingError::Rejected(why)) => {
@@ -119,7 +130,7 @@ impl Gemini {
         Self::accepted(doing, answer).await
     }
 
-    /// An answer that is a success; of any other, what it means.
+    /// The answer if it is a success (2xx), else its class of error.
     async fn accepted(doing: &str, mut answer: Response) -> Result<Response, ProcessingError> {
         if answer.status().is_success() {
             return Ok(answer);
@@ -135,7 +146,7 @@ impl Gemini {
     }
 }
 
-/// Walking a long answer blocks.
+/// Runs work that blocks, such as scanning a long answer, on a thread where it may (`tokio::task::spawn_blocking`).
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ProcessingError> + Send + 'static,
 ) -> Result<T, ProcessingError> {

@@ -1,4 +1,7 @@
-//! Names of resources. Whatever an event or an answer says becomes a path only by way of here.
+//! Names of resources. A text of an event or an answer becomes a path or an object key only as a [`Name`].
+//!
+//! A name has letters, digits, `.`, `_`, `-` and `/` only, at most 256 bytes, and no segment that is empty or made of
+//! dots. So it cannot leave its collection at the API or its folder in the bucket.
 
 use std::fmt;
 
@@ -6,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const MAX_NAME_BYTES: usize = 256;
 
-/// What may stand in a segment as it is.
+/// What is not percent-encoded in a segment of a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// A resource's name with its collection, for example `batches/b123`, safe to be part of a path or an object key.
@@ -49,7 +52,7 @@ impl Name {
         if is_operation { Self::parse(hint) } else { None }
     }
 
-    /// Whether it is one in this collection.
+    /// Whether it is in this collection, for example `batches`.
     pub fn is_in(&self, collection: &str) -> bool {
         self.0.split('/').next() == Some(collection)
     }

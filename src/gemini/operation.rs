@@ -1,7 +1,7 @@
-//! The operation that makes a video: whether it is done, and where its samples are.
+//! The operation that makes a video: whether it is done, and where its samples are ([`Operation`]).
 //!
-//! Samples and the reasons for held-back ones are read from `response.generateVideoResponse` and from `response`
-//! itself, under any of the names that public clients have met.
+//! Samples and the reasons for filtered ones are read from `response.generateVideoResponse` and from `response` itself,
+//! under each of the names that public clients were seen to read. The first of the two places that has samples counts.
 
 use serde_json::{Map, Value};
 
@@ -15,9 +15,9 @@ use crate::{
     json::{ITEM, Kind, Reader, Scanned, Span},
 };
 
-/// Of the error and the reasons, as many bytes are kept as a value. A longer one is cut and kept as a text.
+/// The longest error and the longest reasons that are kept as a value, in bytes. Longer ones are cut and kept as text.
 const MAX_VALUE_BYTES: u64 = 4 * 1024;
-/// A row of the Jobs table has to hold a word on each of them.
+/// How many samples are read. Each takes room in the job's row, which DynamoDB limits to 400 KB.
 const MAX_SAMPLES: usize = 200;
 
 /// The names of the lists of samples, as a pattern.
@@ -27,15 +27,17 @@ macro_rules! LIST {
     };
 }
 
+/// An operation as one answer shows it. Inline samples are still in `document`.
 #[derive(Debug)]
 pub struct Operation {
+    /// Whether it has ended, with an error or with a response (Google AIP-151, "Long-running operations").
     pub done: bool,
     pub error: Option<Value>,
     pub user_metadata: Option<Map<String, Value>>,
     pub samples: Vec<Media>,
     /// How many more there are than `samples` has.
     pub more_samples: usize,
-    /// How many were held back, and why.
+    /// How many were filtered, and why (`raiMediaFilteredCount`, `raiMediaFilteredReasons`).
     pub filtered: u64,
     pub filtered_reasons: Option<Value>,
     /// Why the answer cannot be read to its end. What stands before that has been read.
@@ -76,7 +78,7 @@ struct Answer {
 }
 
 impl Operation {
-    /// Reads the whole answer. It blocks. Trouble is only of the temporary folder.
+    /// Reads the whole answer. It blocks. An error means that the temporary folder could not be read.
     pub fn read(document: Document) -> Result<Self, ProcessingError> {
         let mut answer = Answer::default();
         let flaw = document.scan(&mut answer)?;
@@ -101,7 +103,7 @@ impl Operation {
         })
     }
 
-    /// Whether it says that samples were held back.
+    /// Whether it says that samples were filtered.
     pub fn has_filtered(&self) -> bool {
         self.filtered > 0 || self.filtered_reasons.is_some()
     }

@@ -1,4 +1,7 @@
-//! An answer of any size: small ones stay in memory, others go to the temporary folder.
+//! An answer of any size: up to 4 MiB it stays in memory, a longer one goes to a file in the temporary folder.
+//!
+//! On Lambda that folder is `/tmp`, whose size is the template's `ArchiverStorage`. The file has no name, so it is gone
+//! when the process ends.
 
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 
@@ -8,6 +11,7 @@ use tempfile::SpooledTempFile;
 use super::broken;
 use crate::error::ProcessingError;
 
+/// In bytes. With four rows at a time it is 16 MiB of the archiver's memory.
 const IN_MEMORY: usize = 4 * 1024 * 1024;
 
 /// An answer, read to its end, that can be walked more than once.
@@ -24,6 +28,8 @@ impl Default for SpooledBody {
 }
 
 impl SpooledBody {
+    /// Reads the answer to its end. Permanent if it is longer than `longest` bytes. Transient if it is shorter than its
+    /// `Content-Length`, or if the temporary folder is full.
     pub(super) async fn take(mut answer: Response, longest: u64) -> Result<Self, ProcessingError> {
         let stated = answer.content_length();
         let mut spooled = Self::default();
@@ -42,6 +48,7 @@ impl SpooledBody {
         Ok(spooled)
     }
 
+    /// Adds bytes at the end. It must not be called after a read.
     pub fn append(&mut self, piece: &[u8]) -> Result<(), ProcessingError> {
         self.length += piece.len() as u64;
         self.file.write_all(piece).map_err(unwritten)
@@ -52,6 +59,7 @@ impl SpooledBody {
         self.read_from(0)
     }
 
+    /// The answer from this byte on.
     pub fn read_from(&mut self, offset: u64) -> Result<impl Read + '_, ProcessingError> {
         self.file.seek(SeekFrom::Start(offset)).map_err(unwritten)?;
         Ok(BufReader::with_capacity(64 * 1024, &mut self.file))

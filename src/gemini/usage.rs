@@ -1,6 +1,7 @@
-//! What a call has used, in tokens, from the counts of either API.
+//! What a call has used, in tokens: [`Usage`], which takes the counts of both APIs.
 //!
-//! The Interactions API writes `usage` and `total_input_tokens`, the batches `usageMetadata` and `promptTokenCount`.
+//! The Interactions API writes `usage` and `total_input_tokens`. A batch's responses have `usageMetadata` and
+//! `promptTokenCount`. Where a total is 0 or missing, the parts are added up.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,19 +60,19 @@ impl Usage {
         }
     }
 
-    /// What went in: the prompt, and what tools have put into it.
+    /// Input tokens: the prompt, and what tools have added to it.
     pub fn tokens_in(&self) -> u64 {
         self.prompt.sum().saturating_add(self.tool_use.sum())
     }
 
-    /// What came out, thoughts among it. The API counts them apart.
+    /// Output tokens, thoughts included. The API counts the two apart.
     pub fn tokens_out(&self) -> u64 {
         let total = self.output.total.saturating_add(self.thought.total);
         if total > 0 { total } else { self.output.parts.saturating_add(self.thought.parts) }
     }
 }
 
-/// The counts of one call of the model stand in a list of calls.
+/// The path within one call of the model, where the counts are in a list of calls.
 fn within_a_call<'a>(path: &'a [&'a str]) -> &'a [&'a str] {
     match path {
         ["modelInvocationTokenCounts", ITEM, rest @ ..] => rest,

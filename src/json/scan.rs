@@ -1,4 +1,12 @@
-//! A scanner that is fed the bytes of one JSON value and hands over what its reader wants of it.
+//! A scanner that takes the bytes of one JSON value (RFC 8259) in pieces and gives its reader the values that it wants.
+//!
+//! - [`Reader`] says which objects and lists it wants, by their paths, and receives each value in them when it ends.
+//! - [`Scanner`] holds one frame for each open object or list that is wanted, and one short text. What is not wanted is
+//!   skipped by counting brackets, however deep it is nested.
+//! - [`Scanned`] is a value: its kind, where it is, and its bytes as far as the limit allows.
+//!
+//! A scanner can be stored as JSON at any byte and go on in another process. It never stops at bad input:
+//! [`Scanner::finish`] says at which byte the document was not JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +18,7 @@ pub const ITEM: &str = "[]";
 /// Paths are no longer than this; what is deeper is skipped whatever the reader wants.
 const MAX_DEPTH: usize = 10;
 
-/// Where a value stands in its document, from its first byte to the one after its last.
+/// Where a value is in its document, in bytes: from its first byte to the one after its last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub(crate) from: u64,
@@ -105,11 +113,15 @@ pub struct Scanner {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Lexing {
+    /// Between two tokens.
     Between,
+    /// Inside a [`Kind::Word`].
     Word,
+    /// Inside a text. `escaped`: the byte before was a backslash that counts.
     Text { is_name: bool, escaped: bool },
 }
 
+/// What must come next inside an object or a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Expects {
     Name,
@@ -240,6 +252,7 @@ impl Scanner {
         found + 1
     }
 
+    /// Takes the bytes of a text up to its end or to the next backslash.
     fn in_text(&mut self, rest: &[u8], is_name: bool, reader: &mut impl Reader) -> usize {
         let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
         let taken = self.keep(rest, found.unwrap_or(rest.len()));
@@ -280,6 +293,7 @@ impl Scanner {
         self.end_value(Kind::Word, self.at, reader);
     }
 
+    /// Opens an object or a list. If the reader does not want it, everything inside is skipped.
     fn open(&mut self, is_list: bool, reader: &mut impl Reader) {
         self.begin_value();
         let mut names = [""; MAX_DEPTH];
@@ -308,6 +322,7 @@ impl Scanner {
         self.end_value(kind, self.at + 1, reader);
     }
 
+    /// Gives the reader a value that has ended.
     fn end_value(&mut self, kind: Kind, to: u64, reader: &mut impl Reader) {
         match self.frames.last_mut() {
             Some(frame) if frame.expects != Expects::Value => return,
@@ -339,11 +354,12 @@ impl Scanner {
         self.frames.last().map(|frame| frame.expects)
     }
 
+    /// Notes the first byte at which the document is not JSON.
     fn is_odd(&mut self) {
         self.odd.get_or_insert(self.at);
     }
 
-    /// Keeps so many bytes of a text or a word, as far as the limit allows. Returns their number.
+    /// Keeps `length` bytes of a text or a word, as far as the limit allows. Returns `length`.
     fn keep(&mut self, rest: &[u8], length: usize) -> usize {
         if self.skipping == 0 {
             let room = self.limit.saturating_sub(self.raw.len());

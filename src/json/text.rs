@@ -1,4 +1,5 @@
-//! Texts without their escapes. What is no text, such as half a surrogate pair, becomes U+FFFD.
+//! Texts without their escapes (RFC 8259, section 7): [`Unescaped`] for a text of any length, [`unescaped`] for a short
+//! one. What is not valid, such as half a surrogate pair or an incomplete escape, becomes U+FFFD.
 
 use std::io::{self, Read};
 
@@ -11,7 +12,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 enum Escape {
     None,
     Backslash,
-    /// `\u` and so many hexadecimal digits.
+    /// `\u` and the hexadecimal digits that have come until now, as a number in `unit`.
     Unicode {
         digits: u8,
         unit: u16,
@@ -69,6 +70,7 @@ impl Unescaper {
         }
     }
 
+    /// A UTF-16 code unit of a `\u` escape. Two units may be one character.
     fn unit(&mut self, unit: u16, into: &mut Vec<u8>) {
         let pair = self.high.map(|high| char::decode_utf16([high, unit]).next());
         if let Some(Some(Ok(whole))) = pair {
@@ -82,13 +84,14 @@ impl Unescaper {
         }
     }
 
-    /// Half a pair that nothing has completed.
+    /// Writes U+FFFD for half a pair that was not completed.
     fn end_pair(&mut self, into: &mut Vec<u8>) {
         if self.high.take().is_some() {
             push(REPLACEMENT, into);
         }
     }
 
+    /// The text has ended. An escape that is not complete becomes U+FFFD.
     fn finish(&mut self, into: &mut Vec<u8>) {
         self.end_pair(into);
         if !matches!(std::mem::replace(&mut self.escape, Escape::None), Escape::None) {

@@ -23,7 +23,7 @@ use crate::clock::millis;
 /// Rows, and where the next ones begin.
 pub type Page = (Vec<Item>, Option<Item>);
 
-/// What stays of an ended job that is erased. Its outcome does not: a `gone` end could be replaced.
+/// What stays of an ended job that is erased. Its outcome does not, because a `gone` end could be replaced.
 const TOMBSTONE_ATTRIBUTES: [&str; 5] =
     [attr::JOB_ID, attr::KIND, attr::ENDED_BY, attr::ENDED_AT, attr::SCHEMA];
 
@@ -54,7 +54,8 @@ impl Ledger {
         self.scan(Table::Jobs, after).await
     }
 
-    /// Lets a row run again that failed, or ended as `recorded`, `gone` or `foreign`. `Lost` where it did neither.
+    /// Lets a row run again that failed, or ended as `recorded`, `gone` or `foreign`. `Lost` where it did neither. The
+    /// row gets 7 new days and no crashes. The stream brings it to the archiver at once, a sweep after two minutes.
     pub async fn redrive(&self, key: &str) -> Result<Fence, LedgerError> {
         let now = self.clock.now();
         let binds = Binds::default()
@@ -83,6 +84,7 @@ impl Ledger {
         }
     }
 
+    /// Replaces the row by a tombstone, if the job has ended.
     async fn erase_ended(&self, row: &Item) -> Result<Fence, LedgerError> {
         let reported = transitions::ERASE_ENDED_JOB.expression(&Binds::default());
         let kept = row.iter().filter(|(name, _)| TOMBSTONE_ATTRIBUTES.contains(&name.as_str()));
@@ -103,6 +105,7 @@ impl Ledger {
         }
     }
 
+    /// Deletes the row, if the job has not ended.
     async fn erase_open(&self, row: &Item) -> Result<Fence, LedgerError> {
         let reported = transitions::ERASE_OPEN_JOB.expression(&Binds::default());
         let delete = self

@@ -1,11 +1,13 @@
 //! The commit: the delivery's outcome and the job's row, in one transaction or not at all.
 //!
-//! A refused transaction is read in this order:
+//! So a delivery is never `done` without its job's row, and two deliveries of one job never both write its end.
 //!
-//! 1. The delivery's part was refused. If its row shows our lease with this outcome, the commit is ours and its
-//!    answer was lost. Otherwise the lease is lost, and nothing is written.
-//! 2. Only the job's part was refused: its row has ended. An end with an output absorbs whatever comes later, so the
-//!    delivery ends as `repeated`. A `gone` end is replaced by an end with an output.
+//! A cancelled transaction (`TransactionCanceledException`, with a reason for each part) is read in this order:
+//!
+//! 1. The condition of the delivery's part failed. If its row shows our lease with this outcome, the commit is ours
+//!    and its answer was lost. Otherwise the lease is lost, and nothing is written.
+//! 2. Only the condition of the job's part failed: its row has ended. An end with an output absorbs whatever comes
+//!    later, so the delivery ends as `repeated`. A `gone` end is replaced by an end with an output.
 //! 3. `TransactionConflict` or throttling says nothing about either row: the same request is sent again.
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -36,9 +38,11 @@ pub enum Committed {
     Lost,
 }
 
-/// What came of the transaction itself.
+/// The result of the transaction itself.
 pub(super) enum Written {
+    /// Both rows are written.
     Done,
+    /// The lease is not ours any more.
     Lost,
     /// The delivery is still to be ended, as this and with this note.
     StillToEnd(Outcome, Option<&'static str>),
@@ -120,8 +124,8 @@ impl Commit<'_> {
     }
 }
 
-/// What is written of an ended job. What comes first has the first claim to the room in the row: rules route by
-/// metadata, and outputs can be found in the bucket too.
+/// What is written of an ended job. A row has room for 400 KB (DynamoDB's item limit), so the order counts: what comes
+/// first is kept first. Metadata come before outputs, because rules route by metadata and outputs are in the bucket.
 fn ended_job(row: &Delivery, outcome: Outcome, job: &EndedJob, now: Millis) -> Binds {
     let binds = reported_by(row)
         .text(":webhook_id", &row.key)

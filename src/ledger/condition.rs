@@ -1,4 +1,13 @@
-//! Conditions and writes as data: told once, used as a DynamoDB expression and as a pure function of a row.
+//! Conditions and writes as data: written once, used as a DynamoDB expression and as a pure function of a row.
+//!
+//! - A [`Transition`] is a named change: a [`Condition`] and the [`Write`]s that happen when it holds.
+//! - [`Transition::expression`] makes the condition expression and the update expression of it, for a call to DynamoDB.
+//! - [`Transition::allows`], [`Transition::is_done`] and [`Transition::apply`] give the same answers without a network.
+//!   Code asks them about a row that it already has, and tests compare them with DynamoDB.
+//!
+//! Names of attributes always go through `ExpressionAttributeNames`, so no reserved word of DynamoDB matters, and
+//! values through `ExpressionAttributeValues`, so no value can change an expression. The grammar is that of the
+//! DynamoDB Developer Guide, "Condition and filter expressions, operators, and functions".
 
 use std::collections::HashMap;
 
@@ -10,16 +19,23 @@ pub type Item = HashMap<String, AttributeValue>;
 /// What must hold of a row. Values whose name begins with `:` are bound when the condition is used.
 #[derive(Debug)]
 pub enum Condition {
+    /// The attribute is this word: `#state = :is_received`.
     Is(&'static str, &'static str),
+    /// `attribute_exists(#name)`.
     Exists(&'static str),
+    /// `attribute_not_exists(#name)`. It holds for a row that is not there, too.
     Absent(&'static str),
+    /// The attribute is a number in this order to the bound one: `#due_at <= :now`. False where it is no number.
     Number(&'static str, Order, &'static str),
     /// The attribute has exactly the bound value, whatever its type. Where no value is bound, it is absent.
     Same(&'static str, &'static str),
+    /// All of them hold (`AND`).
     All(&'static [Condition]),
+    /// At least one of them holds (`OR`). An empty list never holds.
     Any(&'static [Condition]),
 }
 
+/// How an attribute compares with a bound number.
 #[derive(Clone, Copy, Debug)]
 pub enum Order {
     Below,
@@ -51,19 +67,24 @@ impl Order {
     }
 }
 
-/// One change to a row.
+/// One change to a row. The first text is the attribute, the second the word or the bound value.
 #[derive(Debug)]
 pub enum Write {
+    /// Sets the attribute to this word.
     Word(&'static str, &'static str),
+    /// Sets the attribute to the number 0.
     Zero(&'static str),
+    /// Sets the attribute to the bound value.
     Set(&'static str, &'static str),
     /// Set where a value is bound, and left alone where none is.
     Maybe(&'static str, &'static str),
     /// Set where a value is bound, and removed where none is.
     Replace(&'static str, &'static str),
+    /// Adds 1. A missing attribute counts as 0 (DynamoDB API reference, `UpdateItem`, `ADD`).
     Increment(&'static str),
     /// Adds the bound string set to the one that is there.
     Union(&'static str, &'static str),
+    /// Removes the attribute.
     Remove(&'static str),
 }
 
@@ -71,15 +92,15 @@ pub enum Write {
 #[derive(Debug)]
 pub struct Transition {
     pub name: &'static str,
-    /// What must hold of the row, or DynamoDB refuses the write.
+    /// What must hold of the row, or the write fails with `ConditionalCheckFailedException`.
     pub when: Condition,
-    /// What a row shows that has been changed by this very call already. The SDK repeats a write whose answer was
-    /// lost; DynamoDB then refuses the repeat and returns the row, and this tells our own work from another's.
+    /// What a row shows that this very call has changed already. The SDK repeats a write whose answer was lost. The
+    /// condition of the repeat then fails, DynamoDB returns the row, and `done` tells our own change from another's.
     pub done: Condition,
     pub writes: &'static [Write],
 }
 
-/// The values that a transition is used with.
+/// The values that a transition is used with, by their names (`:now`).
 #[derive(Clone, Debug, Default)]
 pub struct Binds(HashMap<&'static str, AttributeValue>);
 
@@ -109,7 +130,8 @@ impl Binds {
     }
 }
 
-/// A transition in DynamoDB's language, with the names and values it uses and no others.
+/// A transition in DynamoDB's language, with the names and values that it uses. DynamoDB rejects a call that brings
+/// others (`ValidationException`).
 #[derive(Clone, Debug, Default)]
 pub struct Expression {
     pub condition: String,
@@ -119,6 +141,7 @@ pub struct Expression {
 }
 
 impl Transition {
+    /// As a call to DynamoDB has it.
     pub fn expression(&self, binds: &Binds) -> Expression {
         let mut expression = Expression::default();
         expression.condition = expression.condition_text(&self.when, binds);
@@ -131,12 +154,12 @@ impl Transition {
         holds(&self.when, row, binds)
     }
 
-    /// Whether a row that refused this write shows that an earlier try of the same call has made it.
+    /// Whether a row for which the condition failed shows that an earlier try of the same call has changed it.
     pub fn is_done(&self, row: &Item, binds: &Binds) -> bool {
         holds(&self.done, row, binds)
     }
 
-    /// The row after the transition, which its condition is not asked about.
+    /// The row after the transition. The condition is not checked.
     pub fn apply(&self, row: &Item, binds: &Binds) -> Item {
         let mut row = row.clone();
         for write in self.writes {

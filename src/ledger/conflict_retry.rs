@@ -1,4 +1,7 @@
-//! Two writes that meet on one row: DynamoDB refuses one with `TransactionConflict`, which the SDK hands to us.
+//! Retries of calls that failed for contention or throttling: at most 6, over at most 1.3 seconds.
+//!
+//! When a transaction and another write meet on one row, DynamoDB cancels one of them with `TransactionConflict`
+//! (Developer Guide, "Transaction conflict handling in DynamoDB"). The SDK does not repeat such a call, so this does.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -25,7 +28,8 @@ pub(super) fn is_conflict_code(code: &str) -> bool {
     )
 }
 
-/// Calls again, with jitter, for as long as it is only contention that stands in the way.
+/// Repeats a call while its error is contention, with jitter: the waits double from 20 ms to 640 ms, and each is
+/// between half of that and all of it. Any other answer is returned at once, and so is the answer of the last try.
 pub(super) async fn retry_conflicts<T, E, F>(
     is_conflict: impl Fn(&E) -> bool,
     mut call: impl FnMut() -> F,

@@ -18,7 +18,7 @@ use crate::{
     webhook::{EventKind, Trust},
 };
 
-/// A row as it stands in the table.
+/// A row as it is in the table. Times are milliseconds since the epoch.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub key: String,
@@ -50,7 +50,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The error says what is wrong with the row.
+    /// Reads a row. Of another schema it takes the one before ours only. The error says what is wrong with the row.
     pub fn read(row: &Item) -> Result<Self, String> {
         let row = S3Semantics(row);
         let schema = row.needed(attr::SCHEMA, S3Semantics::number)?;
@@ -92,7 +92,8 @@ impl Delivery {
         EventKind::of(self.event_type.as_deref())
     }
 
-    /// When a trouble of this class began: earlier, where the row waits for the same class already, else now.
+    /// Since when the row has had an error of this class: `error_since` where it waits for the same class already,
+    /// else now. `retry` counts from this time.
     pub fn error_began(&self, kind: ErrorKind, now: Millis) -> Millis {
         self.error_since.filter(|_| self.error_kind == Some(kind)).unwrap_or(now)
     }

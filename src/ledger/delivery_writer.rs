@@ -1,4 +1,17 @@
-//! The receiver's end of the ledger: it can put a delivery and nothing else.
+//! The receiver's side of the ledger: [`DeliveryWriter`] can insert a delivery and nothing else.
+//!
+//! What a duplicate is, is decided here. The write is one `PutItem` on the condition that no row has this
+//! `webhook-id`. If the condition fails, DynamoDB returns the row that is there, so no second read is needed:
+//!
+//! | the row that is there | result |
+//! | --- | --- |
+//! | none | [`Inserted::Stored`] |
+//! | has our `receipt`, the id of this invocation | [`Inserted::StoredBefore`]: our first try's answer was lost |
+//! | has another body | [`Inserted::OtherBody`]: this delivery gets a row of its own |
+//! | any other | [`Inserted::Duplicate`]: nothing is written |
+//!
+//! Every result except an error means that a row with this body is durable, so the receiver may answer 200. Standard
+//! Webhooks asks receivers to deduplicate by `webhook-id` (specification, "Webhook headers").
 
 use aws_sdk_dynamodb::{
     Client, operation::put_item::PutItemError::ConditionalCheckFailedException,
@@ -13,18 +26,21 @@ use super::{
     transitions,
 };
 
-/// What became of a put. Every one of them means that a row with this body is durable.
+/// The result of an insert. Each of them means that a row with this body is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inserted {
+    /// The id was new.
     Stored,
-    /// Stored by an earlier try of this very call.
+    /// Stored by an earlier try of this very call, whose answer was lost.
     StoredBefore,
+    /// The id and the body are known.
     Duplicate,
-    /// The id is known with another body, so this one has a row of its own, under this key.
+    /// The id is known with another body, so this delivery has a row of its own, under this key.
     OtherBody(String),
 }
 
 impl Inserted {
+    /// For the log line of the delivery.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -43,7 +59,7 @@ impl Inserted {
     }
 }
 
-/// The one thing that the receiver may do with the table.
+/// The Deliveries table for the receiver, whose role allows `dynamodb:PutItem` on it and no other action.
 pub struct DeliveryWriter {
     dynamodb: Client,
     table: String,
@@ -54,6 +70,8 @@ impl DeliveryWriter {
         Self { dynamodb, table: table.into() }
     }
 
+    /// Writes the row if its key is new. After an error it is unknown whether the row was written, unless
+    /// [`LedgerError::wrote_nothing`] says so. Calling it again with the same delivery is safe.
     pub async fn insert(&self, delivery: NewDelivery) -> Result<Inserted, LedgerError> {
         let binds = Binds::default().value(":receipt", delivery.receipt().cloned());
         let Some(old) = self.refused_by(delivery.clone()).await? else { return Ok(Inserted::Stored) };
@@ -67,7 +85,7 @@ impl DeliveryWriter {
         Ok(if transitions::PUT.is_done(&old, &binds) { Inserted::StoredBefore } else { Inserted::Duplicate })
     }
 
-    /// Puts, and returns the row that stood in the way (empty if DynamoDB did not show it).
+    /// Puts the row. None if it was written, else the row that has the key (empty if DynamoDB did not return it).
     async fn refused_by(&self, delivery: NewDelivery) -> Result<Option<Item>, LedgerError> {
         let condition = transitions::PUT.expression(&Binds::default());
         let put = self

@@ -10,13 +10,14 @@ pub enum LedgerError {
     /// No answer, or one that leaves open whether the write was made: a timeout, a lost connection, a 5xx.
     #[error("DynamoDB {0}")]
     Unavailable(String),
-    /// The store is reached and refuses the caller: IAM, an expired role, a missing table. Nothing was written.
+    /// The store is reached and rejects the caller: IAM, an expired role, a missing table. Nothing was written.
     #[error("DynamoDB {0}")]
     NotAuthenticated(String),
     /// Contention or throttling that outlasted the retries of one call. Nothing was written.
     #[error("DynamoDB {0}")]
     Throttled(String),
-    /// What was to be written cannot be stored. Our fault: the same write is refused each time.
+    /// The item cannot be stored: it is too large or not valid. The fault is in our code, and the same write fails each
+    /// time.
     #[error("DynamoDB {0}")]
     Invalid(String),
 }

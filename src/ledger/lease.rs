@@ -1,6 +1,28 @@
-//! Taking a lease: the row is taken, taken over from a worker that died, or ended where nothing else can be done.
+//! Taking a lease: the row is leased, taken over from a worker that died, or ended where nothing else can be done.
 //!
-//! `transitions` has the timeline of a lease and the conditions.
+//! ```text
+//! seconds      0                      60           90
+//!              ├──────────────────────┼────────────┤
+//! worker a     LEASE                  EXTEND       │
+//!              attempt 1              │            │
+//!              lease_until = 90 s     └────────────┼── lease_until = end of the invocation + 30 s ──▶
+//!                                                  │
+//!              a dies before EXTEND                │ STALE: lease_until < now
+//! worker b     gets `NotTaken` until then          ├─ crashes < 5 and give_up_at > now: TAKE OVER,
+//!                                                  │  attempt 2, crashes + 1
+//!                                                  └─ else: GIVE UP, state `failed`
+//! a comes back                                       MINE fails: the row has attempt 2, a's lease has 1
+//! ```
+//!
+//! The three conditions, as in [`transitions`]:
+//!
+//! - `LEASE` takes a row that nobody works on: `received`, or `waiting` and due.
+//! - `TAKE_OVER` takes a row whose lease has run out, as long as it has not cost too many workers.
+//! - `GIVE_UP` ends a row that has used up its time or its workers. So a row that kills each worker ends, too.
+//!
+//! The answer is a [`Lease`]. Two calls never get the same row: DynamoDB evaluates each condition with the write, and
+//! `attempt` grows with each lease. The worker sets the times (`LEASE`, `EXTEND_AFTER` and `LEASE_GRACE` in
+//! `src/worker.rs`).
 
 use super::{
     Delivery, LedgerError, MAX_CRASHES,
@@ -13,30 +35,33 @@ use super::{
 
 use crate::clock::Millis;
 
-/// An ordinary row stays within one write unit (1 KB) with a text of this many bytes.
+/// With an error of this many bytes an ordinary row stays within 1 KB, which is one write request unit (DynamoDB
+/// Developer Guide, "DynamoDB on-demand capacity mode").
 const MAX_ERROR_BYTES: usize = 200;
 
-/// What came of asking for a row.
+/// The answer to a call for a lease.
 #[derive(Debug)]
 pub enum Lease {
+    /// The row is ours, with the new fencing token in `attempt`.
     Taken(Delivery),
     /// Somebody else has it, it is not due, it has ended, or there is none.
     NotTaken,
-    /// Its budget was used up: it has ended as `failed` just now.
+    /// Its time or its workers were used up: this call has ended it as `failed`.
     GaveUp(Delivery),
-    /// It cannot be read, for this reason: it has ended as `failed` just now.
+    /// It cannot be read, for this reason: this call has ended it as `failed`.
     Unreadable(String),
     /// Code of this newer schema wrote it. It was left as it is, for newer code.
     NewerSchema(i64),
 }
 
-/// One call for a lease.
+/// One call for a lease. All its writes have the same nonce, `:holder`.
 struct Call<'a> {
     store: &'a Store,
     key: &'a str,
     binds: Binds,
 }
 
+/// Asks for the row until `until`. `now` is what the conditions compare with. Both are milliseconds since the epoch.
 pub(super) async fn take(store: &Store, key: &str, until: Millis, now: Millis) -> Result<Lease, LedgerError> {
     let binds = Binds::default()
         .number(":now", now)
@@ -49,6 +74,8 @@ pub(super) async fn take(store: &Store, key: &str, until: Millis, now: Millis) -
 }
 
 impl Call<'_> {
+    /// Tries LEASE without reading the row first. When its condition fails, DynamoDB returns the row, and the row says
+    /// which of the other two transitions is worth a write.
     async fn take(&self) -> Result<Lease, LedgerError> {
         let mut old = match self.make(&transitions::LEASE, &self.binds).await? {
             Change::Made(row) => return self.taken(&row).await,
@@ -106,7 +133,7 @@ impl Call<'_> {
     }
 }
 
-/// A row that has ended, or that is not there.
+/// Whether the row has ended or is not there.
 fn has_ended(row: &Item) -> bool {
     let state = text(row, attr::STATE).and_then(DeliveryState::of);
     row.is_empty() || matches!(state, Some(DeliveryState::Done | DeliveryState::Failed))
@@ -116,6 +143,7 @@ fn given_up(row: &Item) -> Lease {
     Delivery::read(row).map_or_else(Lease::Unreadable, Lease::GaveUp)
 }
 
+/// For `last_error`: which budget was used up, and the error before that.
 fn why_given_up(row: &Delivery) -> String {
     let why = if row.crashes >= MAX_CRASHES {
         format!("given up: {} workers died on it", row.crashes)

@@ -1,4 +1,7 @@
 //! A row of the Deliveries table as it is first written.
+//!
+//! [`NewDelivery`] can be made of a verified delivery, or of a job that reconcile has found at the API. There is no
+//! third way, so the body of an unverified request cannot become a row.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +22,8 @@ use crate::{
     webhook::{Event, Trust, Verified},
 };
 
-/// No type and no job has a longer name. With the body beside them, two longer ones could be too much for a row.
+/// No event type and no job has a longer name. A longer one is left out of the row, which DynamoDB limits to 400 KB
+/// together with the body.
 const MAX_WORD_BYTES: usize = 1024;
 
 /// A row nobody has written yet. Only a verified delivery can become one, or a job that the API itself showed us.
@@ -31,7 +35,8 @@ pub struct NewDelivery {
 }
 
 impl NewDelivery {
-    /// `receipt` is the invocation's request id: it tells our own repeated write from a duplicate.
+    /// The row of a verified delivery. `receipt` is the invocation's request id: by it a repeat of our own write is
+    /// distinguished from a duplicate. `now` becomes `received_at`.
     pub fn new(delivery: &Verified, event: &Event, receipt: &str, now: Millis) -> Self {
         let proof = (delivery.scheme().name(), delivery.key_id(), delivery.scheme().trust());
         Self::row(delivery.row_key(), delivery.body(), proof, event, receipt, now)

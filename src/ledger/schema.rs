@@ -28,7 +28,7 @@ pub mod attr {
     pub const OPEN: &str = "open";
     pub const DUE_AT: &str = "due_at";
     pub const LAST_ERROR: &str = "last_error";
-    /// The class of the present trouble, and since when it has been this class (epoch milliseconds).
+    /// The class of the present error, and since when it has been this class (milliseconds since the epoch).
     pub const ERROR_KIND: &str = "error_kind";
     pub const ERROR_SINCE: &str = "error_since";
     /// How far a transfer has come that outlasts an invocation. The ledger does not read it.
@@ -46,7 +46,7 @@ pub mod attr {
     /// How often a followed job was looked at, and when it is next.
     pub const LOOKS: &str = "looks";
     pub const LOOK_AT: &str = "look_at";
-    /// The ids of the deliveries that told of a job, a string set.
+    /// The ids of the deliveries that reported a job, a string set.
     pub const DELIVERIES: &str = "deliveries";
     pub const KIND: &str = "kind";
     pub const USER_METADATA: &str = "user_metadata";

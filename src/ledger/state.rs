@@ -1,4 +1,4 @@
-//! The words that a row's `state`, `outcome` and `trouble` can have.
+//! The words that a row's `state`, `outcome` and `error_kind` can have.
 
 /// Declares an enum whose variants are words of a row, with both ways between them.
 macro_rules! words {
@@ -37,7 +37,9 @@ words! {
         Archiving = "archiving",
         /// Put off until `due_at`.
         Waiting = "waiting",
+        /// Ended, with an outcome.
         Done = "done",
+        /// Ended without success; `last_error` says why. It has an outcome only where a commit was not announced.
         Failed = "failed",
     }
 }
@@ -67,7 +69,7 @@ words! {
         Transient = "transient",
         /// Our API key does not work.
         Unauthorized = "unauthorized",
-        /// The API refuses the request (400 or 403).
+        /// The API rejects the request (400, 402 or 403).
         Rejected = "rejected",
         /// The API knows no such job (404 or 410).
         NotFound = "not_found",

@@ -1,8 +1,8 @@
 //! The calls to DynamoDB that everything in this folder shares: a transition as an update, two of them as a
 //! transaction, and reads.
 //!
-//! Each answer is classified here and nowhere else: made, refused by the condition (with the row that stood in the
-//! way), or an error with its class.
+//! Each answer is classified here and nowhere else: made, condition failed (with the row for which it failed), or an
+//! error with its class.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -48,16 +48,16 @@ pub(super) struct Planned<'a> {
 pub(super) enum Change {
     /// With the row as it is now. It was written by this call, or by an earlier try of it whose answer was lost.
     Made(Item),
-    /// With the row that stood in the way, empty if there was none.
+    /// With the row for which the condition failed, empty if there was none.
     ConditionFailed(Item),
 }
 
 /// What came of two changes that happen together or not at all.
 pub(super) enum Both {
     Made,
-    /// The first was refused, and the row does not show that this call has made it.
+    /// The condition of the first failed, and the row does not show that this call has made the change.
     FirstConditionFailed,
-    /// Only the second was refused, by this row.
+    /// Only the condition of the second failed, for this row.
     SecondConditionFailed(Item),
 }
 
@@ -211,7 +211,7 @@ fn explain_reason(reason: &CancellationReason) -> String {
     format!("{} {}", reason.code().unwrap_or_default(), reason.message().unwrap_or_default())
 }
 
-/// Whether the transaction may go through a moment later: it met other writes, and no condition refused it.
+/// Whether the transaction may succeed a moment later: it met other writes, and no condition failed.
 fn only_contention(error: &SdkError<TransactWriteItemsError>) -> bool {
     let reasons = reasons(error);
     if reasons.is_empty() {

@@ -5,7 +5,7 @@
 //! received ────────▶ archiving ──────────── take over ──▶ archiving ──────────── give up ──▶ failed
 //!                    attempt 1, holder a    crashes +1    attempt 2, holder b
 //!                    │                                    │
-//!                    ├─ extend: lease_until later         ├─ every write of attempt 1 is refused from here on,
+//!                    ├─ extend: lease_until later         ├─ every write of attempt 1 fails from here on,
 //!                    ├─ wait: waiting until due_at        │  because `MINE` compares the row's attempt with
 //!                    ├─ commit, end, finish: done         │  the one that the writer's own lease got
 //!                    └─ fail: failed                      └─ extend, wait, commit, end, finish, fail
@@ -16,7 +16,7 @@
 //!   (AWS: "Global secondary indexes support eventual consistency only".)
 //! - `attempt` is the fencing token. Each lease adds 1 in the same write, nothing lowers it, so no two leases of a
 //!   row share one. See Kleppmann, "How to do distributed locking", 2016.
-//! - `holder` is a nonce of the lease call. It tells a repeat of our own call from a call of somebody else.
+//! - `holder` is a nonce of the lease call. By it, a repeat of our own call is distinguished from somebody else's call.
 
 use super::{
     condition::{
@@ -39,7 +39,7 @@ pub const STALE: Condition = All(&[Is(STATE, "archiving"), Number(LEASE_UNTIL, B
 pub const MINE: Condition = All(&[Is(STATE, "archiving"), Number(ATTEMPT, Equal, ":mine")]);
 
 /// A row that this code can work. Rows of a newer schema are left for newer code. The attempt must be a number, or
-/// DynamoDB could not add to it and would answer with `ValidationException` instead of a refusal.
+/// DynamoDB could not add to it and would answer with `ValidationException` instead of a failed condition.
 const READABLE: Condition = All(&[Number(SCHEMA, AtMost, ":schema"), Number(ATTEMPT, AtLeast, ":zero")]);
 
 const IN_TIME: Condition = Number(GIVE_UP_AT, Above, ":now");
@@ -52,7 +52,7 @@ const OUR_LEASE: Condition = All(&[Number(ATTEMPT, Equal, ":mine"), Same(HOLDER,
 const LEASED_BY_US: Condition = All(&[Is(STATE, "archiving"), Same(HOLDER, ":holder")]);
 /// For `done`: this call ended the row. It left its own nonce.
 const FAILED_BY_US: Condition = All(&[Is(STATE, "failed"), Same(HOLDER, ":holder")]);
-/// For `done`: never, because the repeat of such a write is not refused and comes to the same.
+/// For `done`: never. The condition of such a write still holds when it is repeated, and the repeat changes nothing.
 const REPEATABLE: Condition = Any(&[]);
 
 /// A delivery nobody has seen. The row is the whole item, so there is nothing to change.
@@ -140,7 +140,7 @@ pub const WAIT: Transition = Transition {
     ],
 };
 
-/// The class of the trouble stays with the row, for the person who looks at it.
+/// The class of the error (`error_kind`) stays with the row, for the person who looks at it.
 pub const FAIL: Transition = Transition {
     name: "fail",
     when: MINE,

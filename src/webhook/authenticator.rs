@@ -1,4 +1,4 @@
-//! The gate: fetches the secrets and keys that a delivery is checked against, and gives the verdict.
+//! Fetches the secrets and keys that a delivery is checked against, and decides: [`Verdict`].
 //!
 //! Only the anchors that the signature header names are asked. An anchor that is not available hides no other: the
 //! delivery is accepted where any of them proves it. Whatever a stranger sends, a newer secret is read at most once
@@ -33,7 +33,7 @@ pub enum Verdict {
     Authenticated(Box<Verified>),
     /// It may not, and sending it again changes nothing.
     Rejected(Rejection),
-    /// Our own trouble, in words for the log: the sender should try again.
+    /// The reason is on our side, in words for the log. The sender should try again.
     Unavailable(String),
 }
 
@@ -69,13 +69,13 @@ impl Verdict {
 }
 
 impl Authenticator {
-    /// `now` is in seconds since the epoch.
+    /// The verdict on a delivery. `now` is in seconds since the epoch.
     pub async fn authenticate(&self, delivery: &Unverified, now: i64) -> Verdict {
         let timestamp = match delivery.timestamp() {
             Ok(timestamp) => timestamp,
             Err(rejection) => return Verdict::Rejected(rejection),
         };
-        // Nothing newer is fetched for a delivery that its age would refuse anyway.
+        // Nothing newer is fetched for a delivery that is rejected for its age in any case.
         let may_refresh = self.tolerance.check(timestamp, now).is_ok();
         let verdict = match self.by_secret(delivery, now, may_refresh).await {
             verdict if verdict.is_final() => verdict,
@@ -87,6 +87,7 @@ impl Authenticator {
         }
     }
 
+    /// By the signing secrets (`v1`). If none matches, a newer value of the secret is read once.
     async fn by_secret(&self, delivery: &Unverified, now: i64, may_refresh: bool) -> Verdict {
         let verify = |secrets: Option<&SigningSecrets>| {
             let verifier = Verifier { secrets, keys: None, audience: None, tolerance: self.tolerance };
@@ -110,6 +111,7 @@ impl Authenticator {
         verdict
     }
 
+    /// By Google's public keys (`v1a`, or a token). If no known key made the signature, newer keys are fetched once.
     async fn by_public_key(&self, delivery: &Unverified, now: i64, may_refresh: bool) -> Verdict {
         let Some(source) = &self.keys else { return Verdict::Rejected(Rejection::NoSupportedSignature) };
         if let Err(rejection) = self.check_public_key_form(delivery) {
@@ -139,7 +141,7 @@ impl Authenticator {
         }
     }
 
-    /// Refuses what no public key could have made, so that it is no reason to fetch keys.
+    /// Rejects what no public key could have made, so that it causes no fetch of keys.
     fn check_public_key_form(&self, delivery: &Unverified) -> Result<(), Rejection> {
         let header = delivery.signature();
         if self.audience.is_some() && jwt::is_token(header) {
@@ -152,8 +154,8 @@ impl Authenticator {
         }
     }
 
-    /// Where an event of Google's carries metadata, they must carry a token of ours. Where it carries none, the job
-    /// itself is asked later.
+    /// If an event that Google signed has `user_metadata`, they must contain a token of ours. If it has none, the
+    /// archiver looks for the token in the job itself.
     async fn check_binding(&self, delivery: Box<Verified>) -> Verdict {
         let (Some(store), Some(metadata)) = (&self.binding, &delivery.event().user_metadata) else {
             return Verdict::Authenticated(delivery);

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::{Millis, from_rfc3339};
 
-/// Which kind of job an event tells of; anything else is recorded and left alone.
+/// The kind of job that an event reports. An event of any other kind is recorded, and nothing is looked up for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     Batch,

@@ -5,6 +5,7 @@ use lambda_http::http::HeaderMap;
 
 use super::rejection::Rejection;
 
+/// Our own limit. Standard Webhooks sets none, and the row's key would take 2,048 bytes.
 const MAX_ID_BYTES: usize = 256;
 
 /// A delivery as it arrived: complete in form, proved in nothing.
@@ -17,7 +18,7 @@ pub struct Unverified {
 }
 
 impl Unverified {
-    /// Refuses a header that is missing, there twice or no text, and an id that could choose another row.
+    /// Rejects a header that is missing, is there twice or is not text, and an id that could choose another row.
     ///
     /// The id may have 256 visible ASCII characters. Standard Webhooks sets no length; Gemini's ids have 40.
     pub fn new(headers: &HeaderMap, body: Bytes) -> Result<Self, Rejection> {
@@ -59,7 +60,8 @@ impl Unverified {
     }
 }
 
-/// `~` marks keys of our own making and a comma is how a front door joins two headers of one name.
+/// `~` marks the row keys that we build ourselves. A comma may be the result of an HTTP proxy that joined two headers
+/// of one name (RFC 9110, section 5.3), so an id with one is rejected, too.
 fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'~' && byte != b','
 }

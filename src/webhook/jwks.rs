@@ -1,5 +1,8 @@
-//! The sender's public keys, as a JSON Web Key Set lists them (RFC 7517, RFC 8037). Entries of another kind or use are
-//! skipped. Each key can be used with one algorithm only, whatever a token says.
+//! The sender's public keys: [`KeySet`], read from a JSON Web Key Set (RFC 7517, section 5).
+//!
+//! An Ed25519 key (`kty` `OKP`, RFC 8037) is used for `v1a` signatures, an RSA key (RFC 7518, section 6.3) for RS256
+//! tokens. So each key is used with one algorithm only, whatever a token says (RFC 8725, section 3.1). Entries of
+//! another kind, for another use or with a bad length are skipped; they do not make the set unusable.
 
 use std::collections::HashMap;
 
@@ -17,6 +20,7 @@ use serde_json::Value;
 const MAX_KEYS: usize = 32;
 const MAX_KEY_ID_BYTES: usize = 128;
 const ED25519_BYTES: usize = 32;
+/// 2,048 to 8,192 bits. RFC 7518, section 3.3, asks for 2,048 at least.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -51,6 +55,7 @@ struct Entry {
 }
 
 impl KeySet {
+    /// Reads a set. It fails only where the text is not a JSON Web Key Set. The result may have no usable key.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let listed: Listed = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let mut set = Self::default();
@@ -62,6 +67,8 @@ impl KeySet {
         Ok(set)
     }
 
+    /// Adds an entry if it is a key that verifies signatures of one of the two algorithms. Of two RSA keys with the same
+    /// `kid` the last one counts.
     fn add(&mut self, entry: Entry) {
         let verifies = |operations: &Vec<String>| operations.iter().any(|operation| operation == "verify");
         let for_signatures = entry.purpose.as_deref().is_none_or(|purpose| purpose == "sig")
@@ -99,6 +106,7 @@ impl KeySet {
         Some(matches!(crypto::verify(signature, signed, key, Algorithm::RS256), Ok(true)))
     }
 
+    /// Whether no key can be used.
     pub fn is_empty(&self) -> bool {
         self.ed25519.is_empty() && self.rsa.is_empty()
     }
@@ -115,7 +123,7 @@ fn rsa(n: &str, e: &str) -> Option<DecodingKey> {
     Some(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
 }
 
-/// With an exponent of one every message is its own signature, and an even one is no key's.
+/// With an exponent of 1 every message is its own signature. An even exponent is not one of an RSA key.
 fn is_odd_beyond_one(number: &[u8]) -> bool {
     number.last().is_some_and(|last| {
         last % 2 == 1 && (*last > 1 || number.iter().rev().skip(1).any(|byte| *byte != 0))

@@ -1,8 +1,8 @@
 //! Fetches the public keys (JWKS) from one fixed address and keeps them.
 //!
-//! A set is used for as long as its `Cache-Control` says, between 5 minutes and a day, and longer where no newer one can
-//! be fetched. A signature that no known key made asks for a refresh, at most once a minute. One caller fetches and the
-//! others wait for its result; a delivery by a known key never waits.
+//! A set is used for as long as its `Cache-Control` says, between 5 minutes and a day, and longer where no newer one
+//! can be fetched. A signature that no known key made asks for a refresh, at most once a minute. One caller fetches and
+//! the others wait for its result. A delivery by a known key never waits.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -28,11 +28,12 @@ const RETRY: Millis = 5_000;
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1500);
 const MAX_JWKS_BYTES: usize = 256 * 1024;
 
-/// There are no keys, or newer ones would be needed and may not be fetched yet: our trouble, not the sender's.
+/// There are no keys, or newer ones are needed and may not be fetched yet. The sender is answered 503 and tries again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the public keys: {0}")]
 pub struct JwksUnavailable(String);
 
+/// The keys of one address. It is shared by all deliveries of an instance.
 pub struct JwksCache {
     url: Url,
     http: reqwest::Client,
@@ -67,12 +68,12 @@ impl JwksCache {
         Self { clock, ..self }
     }
 
-    /// Which set is known; none is before the first.
+    /// The number of the set that is known. 0 before the first fetch.
     pub(super) fn generation(&self) -> u64 {
         self.held().map_or(0, |held| held.generation)
     }
 
-    /// The keys as they are known. Stale ones serve while no newer ones are to be had.
+    /// The keys as they are known. Stale ones are used while no newer ones can be fetched.
     pub(super) async fn current(&self) -> Result<Arc<KeySet>, JwksUnavailable> {
         if let Some(held) = self.held().filter(|held| self.clock.now() < held.fresh_until) {
             return Ok(held.keys);
@@ -87,7 +88,8 @@ impl JwksCache {
         }
     }
 
-    /// Keys of a later fetch than the known ones, for a signature that none of those made.
+    /// Keys of a later fetch than number `known`, for a signature that none of the known keys made. It fails while the
+    /// next fetch is not allowed yet, and the sender is then answered 503.
     pub(super) async fn newer_than(&self, known: u64) -> Result<Arc<KeySet>, JwksUnavailable> {
         let mut next = self.fetching.lock().await;
         if let Some(held) = self.held().filter(|held| held.generation > known) {
@@ -118,6 +120,7 @@ impl JwksCache {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Fetches the set. A set without a usable key is an error, so it cannot replace a good one.
     async fn fetch(&self) -> Result<Held, String> {
         let broken = |error: reqwest::Error| crate::aws::explain(&error);
         let mut answer = self.http.get(self.url.clone()).send().await.map_err(broken)?;
@@ -142,6 +145,7 @@ impl JwksCache {
     }
 }
 
+/// The `max-age` of a `Cache-Control` header (RFC 9111, section 5.2.2.1), in milliseconds.
 fn max_age(control: &str) -> Option<Millis> {
     let directive = control.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
     directive.parse::<Millis>().ok().map(|seconds| seconds.saturating_mul(1000))

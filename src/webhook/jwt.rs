@@ -1,7 +1,7 @@
 //! The documented form for dynamic webhooks: the signature header is a bare RS256 token.
 //!
-//! The token does not sign id, timestamp or body. So it proves no more than that the issuer speaks, and what it
-//! speaks of is looked up; a body that says otherwise than the claims is refused.
+//! The token does not sign id, timestamp or body. It proves only that Google issued it, so the archiver looks the job
+//! up with our own API key. A body that contradicts the claims is rejected.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ const LEEWAY_SECONDS: i64 = 60;
 /// The members of an event that claims may repeat.
 const EVENT_MEMBERS: [&str; 4] = ["type", "version", "timestamp", "data"];
 
-/// A token in its three parts, proved in nothing.
+/// A token in its three parts (RFC 7515, section 7.1). Nothing of it is verified yet.
 pub(super) struct Token<'a> {
     signed: &'a str,
     signature: &'a str,
@@ -32,7 +32,8 @@ pub(super) struct Token<'a> {
     claims: Claims,
 }
 
-/// By these a sender would choose the key itself, or change what is signed and how it is read.
+/// Header members that let a sender choose the key, or change what is signed and how it is read (RFC 7515, section
+/// 4.1; `b64` is RFC 7797; `enc` and `zip` are RFC 7516). A token that has one of them is rejected.
 const NEVER_IN_A_HEADER: [&str; 9] = ["b64", "crit", "cty", "enc", "jku", "jwk", "x5c", "x5u", "zip"];
 
 #[derive(Deserialize)]

@@ -18,7 +18,7 @@
 //!
 //! | the anchors that the header names | verdict | HTTP |
 //! | --- | --- | --- |
-//! | one of them proves the delivery, and its timestamp is within the tolerance | [`Verdict::Authenticated`] | 200 once it is stored |
+//! | one proves the delivery, and its timestamp is in the tolerance | [`Verdict::Authenticated`] | 200 once stored |
 //! | none proves it, and one could not be asked (secret not set, keys not fetched) | [`Verdict::Unavailable`] | 503 |
 //! | all were asked and none proves it, or it is proved and too old | [`Verdict::Rejected`] | 400 or 401 |
 //!
@@ -33,15 +33,15 @@
 //!   "Webhooks"). Real dynamic deliveries were reported to carry `v1a` (googleapis/python-genai, issue 2927).
 //! - The algorithm of a token is pinned and is never read from the token (RFC 8725, section 3.1). `alg` and `kid` are
 //!   as in RFC 7515, sections 4.1.1 and 4.1.4; a header that brings its own key (`jku`, `jwk`, `x5u`, `x5c`) or a
-//!   critical extension (`crit`) is refused (RFC 7515, sections 4.1.2 to 4.1.11). `aud`, `exp` and `nbf` are as in
+//!   critical extension (`crit`) is rejected (RFC 7515, sections 4.1.2 to 4.1.11). `aud`, `exp` and `nbf` are as in
 //!   RFC 7519, sections 4.1.3 to 4.1.5.
 //! - Public keys are read as a JSON Web Key Set (RFC 7517, section 5; Ed25519 keys as in RFC 8037, section 2).
 //!
 //! # The files
 //!
-//! [`Unverified`] (`headers`) is checked by a [`Verifier`] (`verifier`), which needs no network. [`Authenticator`] (`authenticator`)
-//! fetches secrets ([`crate::secrets`]) and keys (`key_source`) for it. Only [`Verifier::verify`] makes a
-//! [`Verified`], and nothing else in the library accepts an unverified delivery.
+//! [`Unverified`] (`headers`) is checked by a [`Verifier`] (`verifier`), which needs no network. [`Authenticator`]
+//! (`authenticator`) fetches secrets ([`crate::secrets`]) and keys (`jwks_cache`) for it. Only [`Verifier::verify`]
+//! makes a [`Verified`], and nothing else in the library accepts an unverified delivery.
 
 mod authenticator;
 pub mod binding;

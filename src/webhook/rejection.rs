@@ -1,12 +1,12 @@
-//! Why a delivery is refused: a closed list of reasons for the log, and a status for the sender.
+//! Why a delivery is rejected: a closed list of reasons for the log, and an HTTP status for the sender.
 
-/// A reason to refuse. Its code goes to the log, never to the sender.
+/// A reason to reject a delivery. Its code goes to the log and the metric `Rejected`, never to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejection {
     MissingHeader,
     BadId,
     BadTimestamp,
-    /// Signed, and older than the tolerance. What nobody signed is refused for its signature, whatever its age.
+    /// Signed, and older than the tolerance. A delivery that nobody signed is rejected for its signature instead.
     TimestampTooOld,
     /// Signed, and further ahead of our clock than the tolerance; or a token that is not valid yet.
     TimestampTooNew,

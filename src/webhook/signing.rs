@@ -27,7 +27,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 struct Key {
     bytes: Zeroizing<Vec<u8>>,
-    /// As the Gemini API shows a secret that it no longer tells: `whsec_...` and its last four characters.
+    /// The short form in which the Gemini API shows a secret later: `whsec_...` and its last four characters.
     id: String,
 }
 
@@ -41,7 +41,8 @@ impl fmt::Debug for SigningSecrets {
 }
 
 impl SigningSecrets {
-    /// Reads secrets separated by blanks. The error never contains one.
+    /// Reads secrets separated by blanks: `whsec_` and base64 of 24 to 64 bytes (Standard Webhooks, "Signature
+    /// scheme"). The error never contains a secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let keys: Vec<Key> = text
             .split_ascii_whitespace()
@@ -63,7 +64,7 @@ impl SigningSecrets {
         Ok(secrets)
     }
 
-    /// A development secret signs nothing but what a local machine sends itself.
+    /// A development secret counts only on a local machine. Everybody who has the repository's tools can make one.
     fn check_place(&self, local: bool) -> Result<(), String> {
         let development = self.0.iter().any(|key| key.bytes.starts_with(DEVELOPMENT_MARK));
         if development && !local {
@@ -89,7 +90,7 @@ impl SigningSecrets {
 
     /// The id of the key that made one of the signatures over these bytes.
     ///
-    /// Every key is tried with every signature, in constant time each: how long it takes tells their number only.
+    /// Every key is tried with every signature, each in constant time. So the time depends only on how many there are.
     pub(super) fn matching(&self, signed: &[&[u8]], signatures: &[Vec<u8>]) -> Option<&str> {
         let mut found = None;
         for key in &self.0 {
@@ -116,6 +117,7 @@ impl SigningSecrets {
 }
 
 impl Key {
+    /// HMAC-SHA-256 (RFC 2104) over the parts, one behind the other.
     fn mac(&self, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.bytes).ok()?;
         for part in parts {

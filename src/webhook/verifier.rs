@@ -1,7 +1,7 @@
 //! Checks a delivery against secrets and keys that are at hand. No network, no clock of its own.
 //!
 //! The order is: form of the timestamp, signature, age, then what the body says. So a delivery that nobody signed is
-//! refused for its signature, however old it claims to be, and `timestamp_too_old` always means a signed delivery.
+//! rejected for its signature, however old it claims to be, and `timestamp_too_old` always means a signed delivery.
 
 use bytes::Bytes;
 
@@ -15,7 +15,9 @@ use super::{
     v1, v1a,
 };
 
-/// How old a delivery may be, and how far ahead of our clock.
+/// How old a delivery may be, and how far ahead of our clock (`WEBHOOK_TOLERANCE_SECONDS` and
+/// `WEBHOOK_FUTURE_TOLERANCE_SECONDS`, both 300 by default). Standard Webhooks asks for a check in both directions
+/// ("Verifying webhook authenticity").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tolerance {
     pub past_seconds: i64,

@@ -1,4 +1,4 @@
-//! The announcement: one event on the EventBridge bus for each job that ended, made from the job's row.
+//! The announcement of each job that ended, made of what the Jobs row says: to your own function and to the event bus.
 //!
 //! [`Announcement::of`] makes the event of a row, [`Announcer::announce`] sends it. It is sent after the commit and
 //! before the delivery is done, so a consumer receives it at least once. Its `id` is the same each time, so a consumer
@@ -21,6 +21,7 @@ use crate::{
         schema::attr,
         to_json,
     },
+    on_job_ended::OnJobEnded,
 };
 
 pub const SOURCE: &str = "gemhook";
@@ -55,10 +56,10 @@ const SHORTENED_FIRST: [&str; 6] =
 const MAX_ATTEMPTS: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// The event bus of ended jobs, and the client to call it with.
+/// Whom the end of a job is announced to: your own function, the event bus, or both.
 pub struct Announcer {
-    client: Client,
-    bus: String,
+    on_job_ended: Option<OnJobEnded>,
+    bus: Option<(Client, String)>,
 }
 
 /// The announcement of a job's end.
@@ -122,15 +123,21 @@ fn length(detail: &Map<String, Value>) -> usize {
 }
 
 impl Announcer {
-    pub fn new(client: Client, bus: impl Into<String>) -> Self {
-        Self { client, bus: bus.into() }
+    /// None where there is neither a function nor a bus.
+    pub fn new(on_job_ended: Option<OnJobEnded>, bus: Option<(Client, String)>) -> Option<Self> {
+        (on_job_ended.is_some() || bus.is_some()).then_some(Self { on_job_ended, bus })
     }
 
-    /// Sends the announcement to the bus. Every error is transient, whatever the bus answers: the job is committed, so
-    /// there is nothing to lose by trying again.
+    /// Calls your function, then the bus. Whatever fails is transient, whatever it says: both may see the same
+    /// announcement again.
     pub async fn announce(&self, announcement: &Announcement) -> Result<(), ProcessingError> {
+        if let Some(on_job_ended) = self.on_job_ended {
+            let done = on_job_ended(announcement.clone()).await;
+            done.map_err(|why| ProcessingError::transient(format!("on_job_ended: {why}")))?;
+        }
+        let Some((client, bus)) = &self.bus else { return Ok(()) };
         let entry = PutEventsRequestEntry::builder()
-            .event_bus_name(&self.bus)
+            .event_bus_name(bus)
             .source(SOURCE)
             .detail_type(DETAIL_TYPE)
             .time(DateTime::from_millis(announcement.time))
@@ -138,28 +145,28 @@ impl Announcer {
             .build();
         let mut tried = 0;
         loop {
-            let Err(why) = self.put(entry.clone()).await else { return Ok(()) };
+            let Err(why) = put(client, entry.clone()).await else { return Ok(()) };
             tried += 1;
             if tried == MAX_ATTEMPTS {
-                return Err(ProcessingError::transient(format!("not announced on bus {}: {why}", self.bus)));
+                return Err(ProcessingError::transient(format!("not announced on bus {bus}: {why}")));
             }
             sleep(RETRY_DELAY.mul_f64(f64::from(tried) * (0.5 + fastrand::f64()))).await;
         }
     }
+}
 
-    /// `PutEvents` answers 200 and may still have failed to take an entry: `FailedEntryCount` says so (EventBridge API
-    /// reference).
-    async fn put(&self, entry: PutEventsRequestEntry) -> Result<(), String> {
-        let put = self.client.put_events().entries(entry).send().await;
-        let answer = put.map_err(|error| crate::aws::explain(&error))?;
-        if answer.failed_entry_count() == 0 {
-            return Ok(());
-        }
-        let refused = answer.entries().iter().find(|entry| entry.error_code().is_some());
-        let code = refused.and_then(|entry| entry.error_code()).unwrap_or("refused");
-        let message = refused.and_then(|entry| entry.error_message()).unwrap_or_default();
-        Err(format!("{code} {message}").trim_end().to_owned())
+/// `PutEvents` answers 200 and may still have failed to take an entry: `FailedEntryCount` says so (EventBridge API
+/// reference).
+async fn put(client: &Client, entry: PutEventsRequestEntry) -> Result<(), String> {
+    let put = client.put_events().entries(entry).send().await;
+    let answer = put.map_err(|error| crate::aws::explain(&error))?;
+    if answer.failed_entry_count() == 0 {
+        return Ok(());
     }
+    let refused = answer.entries().iter().find(|entry| entry.error_code().is_some());
+    let code = refused.and_then(|entry| entry.error_code()).unwrap_or("refused");
+    let message = refused.and_then(|entry| entry.error_message()).unwrap_or_default();
+    Err(format!("{code} {message}").trim_end().to_owned())
 }
 
 #[cfg(test)]

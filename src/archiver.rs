@@ -65,7 +65,7 @@ pub struct Archiver {
 /// Serves the function until Lambda ends it.
 pub async fn run() -> Result<(), Error> {
     let settings = ArchiverSettings::read(&environment)?;
-    let sdk = aws::config(aws::archiver_timeouts()).await;
+    let sdk = aws::function_config(aws::archiver_timeouts());
     let tables = sdk.to_builder().timeout_config(aws::ledger_timeouts()).build();
     let clients = Clients {
         dynamodb: aws_sdk_dynamodb::Client::new(&tables),
@@ -110,7 +110,8 @@ impl Archiver {
         let gemini = Gemini::new(settings.gemini_base_url, key, settings.max_inline_bytes)?;
         let bucket = Bucket::new(clients.s3, settings.bucket);
         let (deliveries, jobs) = (settings.deliveries_table, settings.jobs_table);
-        let announcer = settings.event_bus.map(|bus| Announcer::new(clients.eventbridge, bus));
+        let bus = settings.event_bus.map(|bus| (clients.eventbridge, bus));
+        let announcer = Announcer::new(settings.on_job_ended, bus);
         let ledger = Ledger::new(clients.dynamodb, deliveries, jobs, Arc::clone(&clock), announcer.is_some());
         let first = FirstDeliveries::new(settings.record_first);
         let archive = Archive { gemini, bucket, binding, first };

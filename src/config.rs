@@ -8,6 +8,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use reqwest::Url;
 
 use crate::{
+    on_job_ended::{self, OnJobEnded},
     secrets::{Secret, SecretSource},
     webhook::{SigningSecrets, Tolerance, binding::BindingKey},
 };
@@ -64,6 +65,8 @@ pub struct ArchiverSettings {
     pub binding: Option<SecretSource>,
     /// The EventBridge bus for announcements. None: nothing is announced.
     pub event_bus: Option<String>,
+    /// Your own function for each job that has ended. It comes from the code, not from the environment.
+    pub on_job_ended: Option<OnJobEnded>,
     /// Whether batches are listed on schedule.
     pub reconcile_batches: ReconcileBatches,
     /// Whether a webhook that Gemini switched off is switched on again, and which one is ours.
@@ -149,6 +152,7 @@ impl ArchiverSettings {
             gemini_base_url: read.base_url("GEMINI_BASE_URL", GEMINI_BASE_URL),
             max_inline_bytes: read.number("MAX_INLINE_BYTES", 400 * 1024 * 1024, 1..=8 * 1024 * 1024 * 1024),
             binding: read.binding(),
+            on_job_ended: on_job_ended::hook(),
             event_bus: Some(read.get("EVENT_BUS").unwrap_or_else(|| "default".to_owned()))
                 .filter(|bus| bus != "none"),
             reconcile_batches: read.reconcile_batches(),

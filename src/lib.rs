@@ -61,6 +61,7 @@ pub mod json;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+pub mod on_job_ended;
 pub mod permissions;
 pub mod receiver;
 pub mod reconcile;

@@ -158,6 +158,18 @@ pub fn swept(due: u64, oldest_received_at: Option<Millis>, now: Millis) {
     write(&[(SWEPT, 1), (DUE, due), (OLDEST_OPEN_SECONDS, age)], None);
 }
 
+/// What makes a log line one of the embedded metric format: members for [`crate::log`] to put behind others, or
+/// nothing where no function runs. `names` are metrics to count by one each, separated by blanks.
+pub(crate) fn members(names: &str, now: Millis) -> String {
+    let Some(function) = FUNCTION.get() else { return String::new() };
+    let counted: Vec<(&str, u64)> = names.split_ascii_whitespace().map(|name| (name, 1)).collect();
+    let members = line(function, now, &counted, None).to_string();
+    members
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+        .map_or_else(String::new, |text| format!(",{text}"))
+}
+
 fn write(metrics: &[(&str, u64)], reason: Option<&str>) {
     if let Some(function) = FUNCTION.get() {
         let line = line(function, SystemClock.now(), metrics, reason);

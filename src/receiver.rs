@@ -67,7 +67,7 @@ enum Answer {
 /// Serves the function until Lambda ends it.
 pub async fn run() -> Result<(), Error> {
     let settings = ReceiverSettings::read(&environment)?;
-    let sdk = aws::config(aws::receiver_timeouts()).await;
+    let sdk = aws::function_config(aws::receiver_timeouts());
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let secrets = aws_sdk_secretsmanager::Client::new(&sdk);
     let receiver = Arc::new(Receiver::new(settings, dynamodb, secrets, Arc::new(SystemClock))?);

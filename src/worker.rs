@@ -258,7 +258,7 @@ impl Worker {
         }
         let announcement = Announcement::of(&job, outcome.name());
         let by = time.last_write.min(Instant::now() + ANNOUNCE_TIMEOUT);
-        let late = |_| Err(ProcessingError::transient("not announced: the bus did not answer in time"));
+        let late = |_| Err(ProcessingError::transient("not announced: there was no answer in time"));
         let said = timeout_at(by, announcer.announce(&announcement)).await.unwrap_or_else(late);
         let Err(error) = said else { return self.finish(row, outcome).await };
         let next = self.retry_policy.announce_again(row, self.clock.now());

@@ -287,3 +287,47 @@ async fn case_15_a_download_without_bytes_is_archived_and_marked_after_an_hour()
     assert_eq!(job["skipped"][0]["source"], job["outputs"][0]["source"]);
     assert_eq!(rig.outputs(&job).await["videos/h15/0.mp4"], b"");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_17_a_number_that_the_table_cannot_hold_is_kept_as_text() {
+    let rig = Rig::start().await;
+    let row = take(&rig, "17-number-max", "batches/h17max").await;
+    assert_eq!(
+        (end(&row).as_str(), number(&row, "attempt"), number(&row, "crashes")),
+        ("done/archived", 1, 0)
+    );
+    let job = rig.job("batches/h17max").await.unwrap();
+    assert_eq!(job["user_metadata"], json!({"limit": "1.7976931348623157e308"}));
+
+    let mut finished: Value = serde_json::from_slice(&file("17-number-max", "gemini-answer.json")).unwrap();
+    finished["name"] = json!("batches/h17e");
+    finished["metadata"].as_object_mut().unwrap().remove("webhookConfig");
+    rig.api.says("batches/h17e", [Answer::json(finished)]);
+    let row = rig.take("msg_2", &event("17-number-in-event")).await;
+    assert_eq!(end(&row), "done/archived", "{row:?}");
+    let job = rig.job("batches/h17e").await.unwrap();
+    let limit = job["user_metadata"]["limit"].as_str().map(str::parse::<f64>);
+    assert_eq!(limit, Some(Ok(1e200)), "{job}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_18_a_download_that_is_rejected_waits_and_is_archived_once_it_is_answered() {
+    const CASE: &str = "18-download-400-id-too-long";
+    const ID: &str = "batch-ncdlxnfztvvdy7lv52g4s7ge6l385vi46eyi18";
+    let rig = Rig::start().await;
+    let download = format!("files/{ID}:download");
+    let refused = Answer::bytes(file(CASE, "download-answer.json")).status(400);
+    rig.api.says(&download, [refused]);
+    let job = format!("batches/{}", ID.trim_start_matches("batch-"));
+    let mut row = take(&rig, CASE, &job).await;
+    for _ in 0..3 {
+        assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "rejected"), "{row:?}");
+        assert!(text(&row, "last_error").contains("at most 40 characters"), "{row:?}");
+        rig.later(2 * HOUR);
+        row = rig.work("msg_1").await;
+    }
+    rig.api.says(&download, [Answer::bytes("{\"key\":\"a\",\"response\":{}}\n")]);
+    rig.later(2 * HOUR);
+    assert_eq!(end(&rig.work("msg_1").await), "done/archived");
+    assert_eq!(rig.job(&job).await.unwrap()["summary"]["requests"], 1);
+}

@@ -40,6 +40,7 @@ mod ledger_lost_answers;
 mod ledger_rig;
 mod ledger_unreadable;
 mod ledger_values;
+mod on_job_ended;
 mod once;
 mod outcomes;
 mod ownership;

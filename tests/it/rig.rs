@@ -13,6 +13,7 @@ use gemhook::{
     clock::{Clock, Millis, SharedClock},
     config::{ArchiverSettings, ReceiverSettings},
     ledger::Ledger,
+    on_job_ended::OnJobEnded,
     receiver::Receiver,
     worker::RetryPolicy,
 };
@@ -53,6 +54,7 @@ pub struct Make {
     /// Nothing is slept inside a lease, so that each wait is seen in the row.
     pub retry_policy: RetryPolicy,
     pub settings: Vec<(&'static str, String)>,
+    pub on_job_ended: Option<OnJobEnded>,
     pub s3_url: Option<String>,
     /// Of what stands in front of DynamoDB, for the archiver alone.
     pub dynamodb_url: Option<String>,
@@ -62,7 +64,14 @@ pub struct Make {
 impl Default for Make {
     fn default() -> Self {
         let retry_policy = RetryPolicy { asleep: Duration::ZERO, ..RetryPolicy::default() };
-        Self { retry_policy, settings: Vec::new(), s3_url: None, dynamodb_url: None, secrets_url: None }
+        Self {
+            retry_policy,
+            settings: Vec::new(),
+            on_job_ended: None,
+            s3_url: None,
+            dynamodb_url: None,
+            secrets_url: None,
+        }
     }
 }
 
@@ -113,7 +122,8 @@ impl Rig {
             s3,
             secrets: make.secrets_url.as_deref().map_or_else(secrets, secrets_manager),
         };
-        let settings = ArchiverSettings::read(&lookup).unwrap();
+        let mut settings = ArchiverSettings::read(&lookup).unwrap();
+        settings.on_job_ended = make.on_job_ended;
         let archiver = Archiver::new(settings, clients, clock, make.retry_policy).unwrap();
         Self { test, api, fake_clock, archiver, tables, receiver: Arc::new(receiver) }
     }

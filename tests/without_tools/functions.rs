@@ -1,6 +1,9 @@
 //! The two functions as processes: they do not start without what they need, and they say what that is.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 fn start(program: &str, environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program);
@@ -34,4 +37,19 @@ fn a_development_secret_starts_no_function_in_the_cloud() {
     let said = String::from_utf8_lossy(&receiver.stdout).into_owned();
     assert_eq!(receiver.status.code(), Some(1), "{said}");
     assert!(said.contains("development secret") && !said.contains("Z2VtaG9v"), "{said}");
+}
+
+/// Whether a program has a symbol of this name, with or without the prefix that aws-lc gives its own.
+fn has_symbol(program: &[u8], name: &str) -> bool {
+    program.split(|byte| *byte == 0).any(|text| text.ends_with(name.as_bytes()))
+}
+
+/// `.cargo/config.toml` leaves that source of entropy out. `.ci/lambda` looks at what is deployed.
+#[test]
+fn no_function_gathers_entropy_from_the_jitter_of_the_processor() {
+    for program in [env!("CARGO_BIN_EXE_receiver"), env!("CARGO_BIN_EXE_archiver")] {
+        let program = fs::read(program).unwrap();
+        assert!(has_symbol(&program, "RAND_bytes"), "aws-lc's symbols are there");
+        assert!(!has_symbol(&program, "jent_read_entropy") && !has_symbol(&program, "tree_jitter_get_seed"));
+    }
 }

@@ -22,7 +22,7 @@ mod webhooks_api;
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Receives the webhooks of the Gemini API on AWS Lambda: run it here, deploy it, see what arrived
 #[derive(Parser)]
@@ -127,12 +127,12 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// By default only what a person should see.
 fn log_to_stderr(level: &str) {
-    let quiet = crate::dev::stores::QUIET.join(",");
+    let levels = gemhook::log::levels(&format!("{level},{}", crate::dev::stores::QUIET.join(",")));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .compact()
-        .with_filter(gemhook::log::filter(&format!("{level},{quiet}")));
+        .with_filter(filter_fn(move |about| gemhook::log::is_written(&levels, about)));
     tracing_subscriber::registry().with(layer).init();
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::machine::context;
-use gemhook::receiver::Receiver;
+use gemhook::{clock::SystemClock, receiver::Receiver};
 
 /// What Lambda accepts in one request.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -41,7 +41,7 @@ async fn pass(State(receiver): State<Arc<Receiver>>, request: Request) -> Respon
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    let context = context();
+    let context = context(&SystemClock);
     let (method, path) = (parts.method.as_str(), parts.uri.path());
     let (body, encoded) = as_text(&parts.headers, &body);
     let event = json!({

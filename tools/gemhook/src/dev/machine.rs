@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use gemini_simulator::{ISSUER_KEYS, Settings, Simulator};
+use gemini_simulator::{ISSUER_KEYS, MovableClock, Settings, Simulator};
 use lambda_runtime::{Context, LambdaEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -29,7 +29,7 @@ use super::{
 use gemhook::{
     archiver::{Archiver, Clients},
     aws,
-    clock::{Clock, Millis, SystemClock, millis},
+    clock::{Clock, Millis, SharedClock, SystemClock, millis},
     config::{ArchiverSettings, ReceiverSettings},
     ledger::Ledger,
     receiver::Receiver,
@@ -79,7 +79,7 @@ impl Options {
     }
 }
 
-/// Troubles are waited out for seconds here, not for minutes.
+/// Waits are seconds here, not minutes.
 pub fn quick() -> RetryPolicy {
     const FOREIGN_LOOKS: [Duration; 1] = [Duration::from_secs(3)];
     RetryPolicy {
@@ -189,7 +189,6 @@ impl Machine {
             gemini_api_key: API_KEY.to_owned(),
         };
         let receiver = Arc::new(receiver(&addresses, &stores)?);
-        let archiver = Arc::new(archiver(&addresses, &stores, options.retry_policy)?);
         let simulator = Simulator::open(
             &options.data.join("gemini"),
             &gemini_url,
@@ -198,6 +197,8 @@ impl Machine {
             options.simulator,
         )
         .await?;
+        let clock: SharedClock = Arc::new(SimulatorClock(Arc::clone(simulator.clock())));
+        let archiver = Arc::new(archiver(&addresses, &stores, clock, options.retry_policy)?);
 
         // What is written from here on comes by the stream; what was there before is the first sweep's.
         let pump =
@@ -269,16 +270,26 @@ impl Machine {
     }
 }
 
-/// The context of a made-up invocation.
-pub(super) fn context() -> Context {
+/// The simulator's clock, for the archiver: who moves it moves the archiver's waits too. The receiver has real time,
+/// because signatures are stamped with that.
+struct SimulatorClock(Arc<MovableClock>);
+
+impl Clock for SimulatorClock {
+    fn now(&self) -> Millis {
+        gemini_simulator::clock::Clock::now(self.0.as_ref())
+    }
+}
+
+/// The context of a synthetic invocation of a function that goes by this clock.
+pub(super) fn context(clock: &dyn Clock) -> Context {
     let mut context = Context::default();
     context.request_id = uuid::Uuid::new_v4().to_string();
-    context.deadline = u64::try_from(end_of_invocation()).unwrap_or(u64::MAX);
+    context.deadline = u64::try_from(end_of_invocation(clock)).unwrap_or(u64::MAX);
     context
 }
 
-fn end_of_invocation() -> Millis {
-    SystemClock.now() + millis(INVOCATION)
+fn end_of_invocation(clock: &dyn Clock) -> Millis {
+    clock.now() + millis(INVOCATION)
 }
 
 fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {
@@ -288,7 +299,12 @@ fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {
         .map_err(|error| anyhow!(error))
 }
 
-fn archiver(addresses: &Addresses, stores: &Stores, retry_policy: RetryPolicy) -> Result<Archiver> {
+fn archiver(
+    addresses: &Addresses,
+    stores: &Stores,
+    clock: SharedClock,
+    retry_policy: RetryPolicy,
+) -> Result<Archiver> {
     let settings = ArchiverSettings::read(&|name| addresses.setting(name))?;
     let clients = Clients {
         dynamodb: stores.dynamodb(aws::archiver_timeouts()),
@@ -296,7 +312,7 @@ fn archiver(addresses: &Addresses, stores: &Stores, retry_policy: RetryPolicy) -
         s3: stores.s3(aws::archiver_timeouts()),
         secrets: no_secrets_manager(),
     };
-    Archiver::new(settings, clients, Arc::new(SystemClock), retry_policy).map_err(|error| anyhow!(error))
+    Archiver::new(settings, clients, clock, retry_policy).map_err(|error| anyhow!(error))
 }
 
 /// All secrets are given here, so this client is never called.
@@ -365,12 +381,14 @@ async fn void_leases(ledger: &Ledger) -> Result<()> {
 
 /// Everything open at first, then what is due, every second.
 async fn sweeps(archiver: Arc<Archiver>) {
-    if let Err(error) = sweep(archiver.worker(), Millis::MAX, end_of_invocation()).await {
+    if let Err(error) =
+        sweep(archiver.worker(), Millis::MAX, end_of_invocation(archiver.worker().clock.as_ref())).await
+    {
         tracing::warn!(%error, "the first sweep failed");
     }
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        let event = LambdaEvent::new(json!({"schedule": "sweep"}), context());
+        let event = LambdaEvent::new(json!({"schedule": "sweep"}), context(archiver.worker().clock.as_ref()));
         if let Err(error) = archiver.invoke(event).await {
             tracing::warn!(%error, "a sweep failed");
         }
@@ -380,7 +398,8 @@ async fn sweeps(archiver: Arc<Archiver>) {
 async fn reconciles(archiver: Arc<Archiver>) {
     loop {
         tokio::time::sleep(RECONCILE_EVERY).await;
-        let event = LambdaEvent::new(json!({"schedule": "reconcile"}), context());
+        let event =
+            LambdaEvent::new(json!({"schedule": "reconcile"}), context(archiver.worker().clock.as_ref()));
         if let Err(error) = archiver.invoke(event).await {
             tracing::warn!(%error, "a reconciliation failed");
         }

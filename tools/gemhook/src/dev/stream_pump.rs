@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, broadcast};
 
 use super::{changes::Change, machine::context};
-use gemhook::archiver::Archiver;
+use gemhook::{archiver::Archiver, clock::Clock};
 
 const EVERY: Duration = Duration::from_millis(50);
 const MAX_CONCURRENCY: usize = 8;
@@ -56,7 +56,8 @@ impl StreamPump {
                         // Nobody may be listening.
                         let _ = changes.send(change);
                         if wanted && let Ok(target) = Arc::clone(&places).acquire_owned().await {
-                            let (archiver, event) = (Arc::clone(&archiver), self.event(record));
+                            let (archiver, event) =
+                                (Arc::clone(&archiver), self.event(record, archiver.worker().clock.as_ref()));
                             tokio::spawn(async move {
                                 if let Err(error) = archiver.invoke(event).await {
                                     tracing::error!(%error, "a stream record was not worked");
@@ -77,7 +78,7 @@ impl StreamPump {
         }
     }
 
-    fn event(&self, record: &Record) -> LambdaEvent<Value> {
+    fn event(&self, record: &Record, clock: &dyn Clock) -> LambdaEvent<Value> {
         let change = record.dynamodb();
         let item = |row: Option<&std::collections::HashMap<_, _>>| {
             serde_json::to_value(serde_dynamo::Item::from(row.cloned().unwrap_or_default()))
@@ -100,6 +101,6 @@ impl StreamPump {
                 "StreamViewType": "NEW_IMAGE",
             },
         });
-        LambdaEvent::new(json!({ "Records": [record] }), context())
+        LambdaEvent::new(json!({ "Records": [record] }), context(clock))
     }
 }

@@ -6,12 +6,14 @@ use std::{
     time::Duration,
 };
 
-use gemini_simulator::{Fault, Settings};
+use gemhook::worker::RetryPolicy;
+use gemhook_cli::dev::Options;
+use gemini_simulator::{Fault, Settings, clock::Clock};
 use serde_json::{Value, json};
 
 use crate::{
     command_line::GEMHOOK,
-    support::{TestMachine, number, text, three_requests},
+    support::{Row, TestMachine, end, folder, number, succeeded, text, three_requests},
 };
 
 const SIZE: usize = 3_000_000;
@@ -33,6 +35,44 @@ fn wait(test: &TestMachine, job: &str) {
     let waited = Command::new(GEMHOOK).args(["jobs", "wait", job, "--timeout", "60s", &local]).output();
     let Output { status, stderr, .. } = waited.unwrap();
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+}
+
+/// A row that waits for a time that has not come, by the clock of the machine.
+async fn waiting(test: &TestMachine, id: &str) -> Row {
+    for _ in 0..1000 {
+        let row = test.delivery_row(id).await.unwrap();
+        if text(&row, "state") == "waiting" && number(&row, "due_at") > test.machine.simulator.clock().now() {
+            return row;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{id} does not wait");
+}
+
+/// With the waits of a deployed stack: only the clock is moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_unknown_for_46_hours_waits_and_is_archived_once_it_shows() {
+    const UNKNOWN: i64 = 46 * 3600;
+    let simulator = Settings { finish_after: Duration::from_millis(50), ..Settings::default() };
+    let waits = |options| Options { simulator, retry_policy: RetryPolicy::default(), ..options };
+    let test = TestMachine::with_options(folder(), waits).await;
+    let job = test.silent_batch(three_requests()).await;
+    let unknown = json!([{"fault": "not_found", "seconds": UNKNOWN, "on": "/batches/"}]);
+    test.machine.simulator.set_faults(faults(unknown));
+    let sent = test.delivery("msg_early", succeeded(&job)).send().await.unwrap();
+    assert_eq!(sent.status(), 200);
+
+    for hours in [0, 20, 41] {
+        let forward = json!({"forward": hours * 3600}).to_string();
+        let clock = format!("{}/simulator/clock", test.machine.addresses.gemini_url);
+        assert_eq!(test.http.put(clock).body(forward).send().await.unwrap().status(), 200);
+        let row = waiting(&test, "msg_early").await;
+        assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "not_found"), "{hours} h");
+    }
+    test.machine.simulator.clock().move_to(Duration::from_secs(47 * 3600 + 1800)).await.unwrap();
+    let row = test.ended("msg_early").await;
+    assert_eq!(end(&row), "done/archived", "{row:?}");
+    assert_eq!(number(&row, "crashes"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,8 @@ fn only_aws_is_called(lookup: Lookup) -> bool {
     !elsewhere
 }
 
-/// Short enough that a sender hears our 503 before it gives up on us.
+/// Short enough that a call which hangs fails within the 4 s that the receiver has for a delivery, so that the 503
+/// names the call.
 pub fn receiver_timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(800))

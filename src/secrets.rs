@@ -73,7 +73,7 @@ pub enum SecretError {
 
 type Parse<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
 
-/// A secret, read and parsed when needed. Callers wait for each other, so many deliveries at once cause one read.
+/// A secret, read and parsed when needed. Callers wait for each other, so deliveries that come at once cause one read.
 pub struct SecretStore<T> {
     source: SecretSource,
     client: aws_sdk_secretsmanager::Client,

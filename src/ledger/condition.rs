@@ -95,7 +95,7 @@ pub struct Transition {
     /// What must hold of the row, or the write fails with `ConditionalCheckFailedException`.
     pub when: Condition,
     /// What a row shows that this very call has changed already. The SDK repeats a write whose answer was lost. The
-    /// condition of the repeat then fails, DynamoDB returns the row, and `done` tells our own change from another's.
+    /// condition of the repeat then fails, DynamoDB returns the row, and `done` shows whether the change is our own.
     pub done: Condition,
     pub writes: &'static [Write],
 }

@@ -26,30 +26,21 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def environment(at):
-    """What the template sets, and where the stores are."""
-    return {
-        **os.environ,
-        "DELIVERIES_TABLE": at["deliveries_table"],
-        "JOBS_TABLE": at["jobs_table"],
-        "BUCKET": at["bucket"],
-        "WEBHOOK_SECRET": f"{at['webhook_secret']} {SAMPLES_SECRET}",
-        "GEMINI_API_KEY": at["gemini_api_key"],
-        "GEMINI_BASE_URL": at["gemini_url"],
-        "AWS_ENDPOINT_URL_DYNAMODB": at["dynamodb_url"],
-        "AWS_ENDPOINT_URL_S3": at["s3_url"],
-        "AWS_ENDPOINT_URL_EVENTBRIDGE": at["eventbridge_url"],
-        "AWS_ACCESS_KEY_ID": at["aws_access_key_id"],
-        "AWS_SECRET_ACCESS_KEY": at["aws_secret_access_key"],
-        "AWS_REGION": at["aws_region"],
-    }
+def environment(command, folder):
+    """What `gemhook env` prints, which also accepts the samples' signatures."""
+    printed = subprocess.run([*command, "env", f"--local={folder}"], stdout=subprocess.PIPE, text=True, check=True)
+    variables = dict(line.split("=", 1) for line in printed.stdout.splitlines())
+    variables["WEBHOOK_SECRET"] += f" {SAMPLES_SECRET}"
+    file = pathlib.Path(folder, "env")
+    file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()), encoding="utf-8")
+    return str(file)
 
 
 class Watch:
-    def __init__(self, variables):
+    def __init__(self, file):
         self.port = free_port()
-        command = ["cargo", "lambda", "watch", "-A", "127.0.0.1", "-P", str(self.port), "--ignore-changes"]
-        self.process = subprocess.Popen(command, env=variables, start_new_session=True)
+        command = ["cargo", "lambda", "watch", "-A", "127.0.0.1", "-P", str(self.port), "--ignore-changes", "--env-file", file]
+        self.process = subprocess.Popen(command, start_new_session=True)
 
     def url(self, function):
         return f"http://127.0.0.1:{self.port}/lambda-url/{function}/"
@@ -85,8 +76,8 @@ def check(what, found, expected):
 def main(gemhook, folder):
     command = [gemhook, "dev", "--json", "--port", "0", "--finish-after", "0.1", "--data", folder]
     dev = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    at = json.loads(dev.stdout.readline())
-    watch = Watch(environment(at))
+    dev.stdout.readline()
+    watch = Watch(environment([gemhook], folder))
     try:
         check("GET", watch.wait(), 200)
         for sample in sorted(pathlib.Path("events").glob("receiver.*.json")):

@@ -15,7 +15,7 @@ pub enum ProcessingError {
         after: Option<Duration>,
     },
     /// Our API key does not work, so nothing said about a job counts.
-    #[error("the API key was refused: {0}")]
+    #[error("the API key was rejected: {0}")]
     Unauthorized(String),
     /// Our API key works, but for another project than the one whose webhook is ours, so nothing it says about a job
     /// counts. The address is the one that no webhook of the key's project has.

@@ -39,6 +39,12 @@
 //! | Which resources does `--stack` mean? | `tools/gemhook/src/cli/stack.rs` |
 //! | What may each function call in AWS? | `src/permissions.rs` |
 //!
+//! # Add your own logic
+//!
+//! Consumers of the event bus need no change here. For a function of your own inside the archiver, edit
+//! [`on_job_ended`]: it is called with each job that has ended, at least once, before the delivery is done.
+//! `tests/it/on_job_ended.rs` tests one.
+//!
 //! The `gemhook` command and the local machine are in `tools/gemhook`, the simulated Gemini API in
 //! `tools/gemini-simulator`. A project that was made without the tools has neither.
 

@@ -88,19 +88,15 @@ pub fn init() {
     }
 }
 
-pub fn inserted(put: &Inserted) {
-    write(&[(if matches!(put, Inserted::Duplicate) { DUPLICATES } else { ACCEPTED }, 1)], None);
+/// For the field `metrics` of the log line, so that a delivery writes one line.
+pub fn of_inserted(inserted: &Inserted) -> &'static str {
+    if matches!(inserted, Inserted::Duplicate) { DUPLICATES } else { ACCEPTED }
 }
 
-pub fn rejected(rejection: Rejection) {
-    match rejection {
-        Rejection::TimestampTooOld => write(&[(REJECTED, 1), (TOO_OLD, 1)], Some(rejection.code())),
-        _ => write(&[(REJECTED, 1)], Some(rejection.code())),
-    }
-}
-
-pub fn unavailable() {
-    write(&[(UNAVAILABLE, 1)], None);
+/// For the field `metrics` of the log line. The reason is a field of that line, too.
+pub fn of_rejection(rejection: Rejection) -> &'static str {
+    // `Rejected` and `TooOld`, separated by a blank.
+    if rejection == Rejection::TimestampTooOld { "Rejected TooOld" } else { REJECTED }
 }
 
 pub fn ended(outcome: Outcome) {
@@ -180,9 +176,9 @@ fn write(metrics: &[(&str, u64)], reason: Option<&str>) {
 
 fn line(function: &str, now: Millis, metrics: &[(&str, u64)], reason: Option<&str>) -> Value {
     let unit = |name| if name == OLDEST_OPEN_SECONDS { "Seconds" } else { "Count" };
-    let told: Vec<Value> =
+    let counted: Vec<Value> =
         metrics.iter().map(|(name, _)| json!({"Name": name, "Unit": unit(*name)})).collect();
-    let directive = json!({"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": told});
+    let directive = json!({"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": counted});
     let mut line = json!({"_aws": {"Timestamp": now, "CloudWatchMetrics": [directive]}, DIMENSION: function});
     if let Value::Object(line) = &mut line {
         line.extend(metrics.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
@@ -216,6 +212,12 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_that_is_too_old_counts_as_rejected_too() {
+        assert_eq!(of_rejection(Rejection::TimestampTooOld), format!("{REJECTED} {TOO_OLD}"));
+        assert_eq!(of_rejection(Rejection::BodyTooLarge), REJECTED);
+    }
+
+    #[test]
     fn what_a_job_lacks_is_counted() {
         let mut job = EndedJob::new("batches/b", JobKind::Batch, "BATCH_STATE_SUCCEEDED");
         job.summary = Some(Sums::Batch(Summary { requests: 1, succeeded: 1, ..Summary::default() }));
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_told_in_seconds() {
+    fn an_age_is_counted_in_seconds() {
         let line = line("f", 0, &[(OLDEST_OPEN_SECONDS, 61)], None);
         assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"], "Seconds");
         assert_eq!(line["OldestOpenSeconds"], 61);

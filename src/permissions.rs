@@ -31,7 +31,7 @@ pub enum On {
 pub struct Permission(pub &'static str, pub On, pub &'static str);
 
 pub const RECEIVER: &[Permission] = &[
-    Permission("dynamodb:PutItem", On::Deliveries, "ledger::Inbox::put"),
+    Permission("dynamodb:PutItem", On::Deliveries, "ledger::DeliveryWriter::insert"),
     Permission("secretsmanager:GetSecretValue", On::SigningSecret, "secrets::SecretStore::get"),
     Permission("secretsmanager:GetSecretValue", On::BindingKeySecret, "secrets::SecretStore::get"),
     Permission("logs:CreateLogStream", On::OwnLogs, "Lambda"),

@@ -59,9 +59,9 @@ enum Answer {
     Up,
     /// A row with this body is durable.
     Accepted,
-    Refused(Rejection),
+    Rejected(Rejection),
     /// The reason is on our side, in words for the log only.
-    ProcessingError(String),
+    Unavailable(String),
 }
 
 /// Serves the function until Lambda ends it.
@@ -116,7 +116,7 @@ impl Receiver {
         let redacted_headers = self.record_headers.then(|| redacted_headers::headers(&event.payload));
         let Some(request) = function_url::request(event.payload) else {
             return Ok(function_url::malformed(
-                &self.respond(&Answer::Refused(Rejection::MalformedRequest))?,
+                &self.respond(&Answer::Rejected(Rejection::MalformedRequest))?,
             ));
         };
         let mut adapter = Adapter::from(service_fn(move |request: Request| {
@@ -148,10 +148,10 @@ impl Receiver {
                 let taken = self.take(&parts.headers, body, &receipt, redacted_headers);
                 match timeout(BUDGET, taken).await {
                     Ok(answer) => answer,
-                    Err(_) => Answer::ProcessingError("it took too long".to_owned()),
+                    Err(_) => Answer::Unavailable("it took too long".to_owned()),
                 }
             }
-            _ => Answer::Refused(Rejection::MethodNotAllowed),
+            _ => Answer::Rejected(Rejection::MethodNotAllowed),
         };
         self.respond(&answer)
     }
@@ -166,17 +166,17 @@ impl Receiver {
         redacted_headers: Option<RedactedHeaders>,
     ) -> Answer {
         if body.len() > self.max_body_bytes {
-            return Answer::Refused(Rejection::BodyTooLarge);
+            return Answer::Rejected(Rejection::BodyTooLarge);
         }
         let unverified = match Unverified::new(headers, body) {
             Ok(unverified) => unverified,
-            Err(rejection) => return Answer::Refused(rejection),
+            Err(rejection) => return Answer::Rejected(rejection),
         };
         let now = self.clock.now();
         let delivery = match self.authenticator.authenticate(&unverified, now.div_euclid(1000)).await {
             Verdict::Authenticated(delivery) => delivery,
-            Verdict::Rejected(rejection) => return Answer::Refused(rejection),
-            Verdict::Unavailable(why) => return Answer::ProcessingError(why),
+            Verdict::Rejected(rejection) => return Answer::Rejected(rejection),
+            Verdict::Unavailable(why) => return Answer::Unavailable(why),
         };
         let event = delivery.event();
         let new = NewDelivery::new(&delivery, event, receipt, now);
@@ -186,8 +186,8 @@ impl Receiver {
         };
         match self.deliveries.insert(new).await {
             Ok(inserted) => {
-                metrics::inserted(&inserted);
                 tracing::info!(
+                    metrics = metrics::of_inserted(&inserted),
                     webhook_id = delivery.row_key(),
                     event_type = event.event_type.as_deref(),
                     job = event.job_hint.as_deref(),
@@ -199,7 +199,7 @@ impl Receiver {
                 );
                 Answer::Accepted
             }
-            Err(error) => Answer::ProcessingError(error.to_string()),
+            Err(error) => Answer::Unavailable(error.to_string()),
         }
     }
 
@@ -208,14 +208,13 @@ impl Receiver {
         let (status, body) = match answer {
             Answer::Up => (200, r#"{"service":"gemhook","status":"up"}"#),
             Answer::Accepted => (200, r#"{"status":"accepted"}"#),
-            Answer::Refused(rejection) => {
-                metrics::rejected(*rejection);
-                tracing::warn!(reason = rejection.code(), status = rejection.status(), "refused");
-                (rejection.status(), r#"{"status":"refused"}"#)
+            Answer::Rejected(rejection) => {
+                let metrics = metrics::of_rejection(*rejection);
+                tracing::warn!(metrics, reason = rejection.code(), status = rejection.status(), "rejected");
+                (rejection.status(), r#"{"status":"rejected"}"#)
             }
-            Answer::ProcessingError(why) => {
-                metrics::unavailable();
-                tracing::error!(why, status = 503, "not taken");
+            Answer::Unavailable(why) => {
+                tracing::error!(metrics = metrics::UNAVAILABLE, why, status = 503, "not taken");
                 (503, r#"{"status":"try again"}"#)
             }
         };

@@ -37,7 +37,7 @@ impl EventReport {
     pub fn open(&self, job: OpenJob) -> Result<Report, ProcessingError> {
         if self.event.reports_an_end() {
             return Err(ProcessingError::transient(format!(
-                "the event tells of an end, but the job is {}",
+                "the event says that it ended, but the job is {}",
                 job.state
             )));
         }

@@ -46,9 +46,7 @@ pub(super) async fn archive_job(
         InteractionState::Open if is_unknown => {}
         InteractionState::Open if task.is_fresh() => {
             let state = &interaction.state_word;
-            return Err(ProcessingError::transient(format!(
-                "the event tells of more, but the job is {state}"
-            )));
+            return Err(ProcessingError::transient(format!("the event says more, but the job is {state}")));
         }
         InteractionState::Open | InteractionState::RequiresAction => {
             return reported.open(OpenJob {
@@ -111,7 +109,7 @@ async fn keep(
             .keep(&mut job);
     }
     if interaction.more_media > 0 {
-        let why = format!("{} more outputs than a row can tell of", interaction.more_media);
+        let why = format!("{} more outputs than a row has room for", interaction.more_media);
         job.skipped.push(Skipped { source: key.clone(), why });
     }
     if let Some(flaw) = &interaction.flaw {

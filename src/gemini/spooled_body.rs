@@ -74,5 +74,5 @@ impl SpooledBody {
 }
 
 fn unwritten(error: std::io::Error) -> ProcessingError {
-    ProcessingError::transient(format!("spill the answer to the temporary folder: {error}"))
+    ProcessingError::transient(format!("cannot spool the answer to the temporary folder: {error}"))
 }

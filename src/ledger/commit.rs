@@ -161,5 +161,5 @@ fn open_job(row: &Delivery, job: &OpenJob, watch_until: Millis) -> Binds {
 
 fn reported_by(row: &Delivery) -> Binds {
     let deliveries = AttributeValue::Ss(vec![row.key.clone()]);
-    Binds::default().number(":schema", SCHEMA).value(":told_by", Some(deliveries))
+    Binds::default().number(":schema", SCHEMA).value(":delivery", Some(deliveries))
 }

@@ -61,35 +61,35 @@ pub struct Delivery {
 impl Delivery {
     /// Reads a row. Of another schema it takes the one before ours only. The error says what is wrong with the row.
     pub fn read(row: &Item) -> Result<Self, String> {
-        let row = S3Semantics(row);
-        let schema = row.needed(attr::SCHEMA, S3Semantics::number)?;
+        let row = StrictRow(row);
+        let schema = row.needed(attr::SCHEMA, StrictRow::number)?;
         if !(SCHEMA - 1..=SCHEMA).contains(&schema) {
             return Err(format!("its schema is {schema}"));
         }
         let state = row.needed(attr::STATE, |row, name| row.word(name, DeliveryState::of))?;
         match state {
-            DeliveryState::Waiting => drop(row.needed(attr::DUE_AT, S3Semantics::number)?),
-            DeliveryState::Archiving => drop(row.needed(attr::LEASE_UNTIL, S3Semantics::number)?),
+            DeliveryState::Waiting => drop(row.needed(attr::DUE_AT, StrictRow::number)?),
+            DeliveryState::Archiving => drop(row.needed(attr::LEASE_UNTIL, StrictRow::number)?),
             _ => {}
         }
         Ok(Self {
-            key: row.needed(attr::WEBHOOK_ID, S3Semantics::text)?,
+            key: row.needed(attr::WEBHOOK_ID, StrictRow::text)?,
             state,
             outcome: row.word(attr::OUTCOME, Outcome::of)?,
-            body: row.needed(attr::BODY, S3Semantics::bytes)?,
+            body: row.needed(attr::BODY, StrictRow::bytes)?,
             event_type: row.text(attr::EVENT_TYPE)?,
             event_time: row.number(attr::EVENT_TIME)?,
-            received_at: row.needed(attr::RECEIVED_AT, S3Semantics::number)?,
+            received_at: row.needed(attr::RECEIVED_AT, StrictRow::number)?,
             job_hint: row.text(attr::JOB_HINT)?,
             job_id: row.text(attr::JOB_ID)?,
             scheme: row.text(attr::SCHEME)?,
             key_id: row.text(attr::KEY_ID)?,
             trust: row.needed(attr::TRUST, |row, name| row.word(name, trust_of))?,
             headers: row.0.get(attr::HEADERS).and_then(headers),
-            attempt: row.needed(attr::ATTEMPT, S3Semantics::number)?,
+            attempt: row.needed(attr::ATTEMPT, StrictRow::number)?,
             holder: row.text(attr::HOLDER)?,
-            crashes: row.needed(attr::CRASHES, S3Semantics::number)?,
-            give_up_at: row.needed(attr::GIVE_UP_AT, S3Semantics::number)?,
+            crashes: row.needed(attr::CRASHES, StrictRow::number)?,
+            give_up_at: row.needed(attr::GIVE_UP_AT, StrictRow::number)?,
             last_error: row.text(attr::LAST_ERROR)?,
             error_kind: row.word(attr::ERROR_KIND, ErrorKind::of)?,
             error_since: row.number(attr::ERROR_SINCE)?,
@@ -109,9 +109,9 @@ impl Delivery {
 }
 
 /// A row whose attributes must have the types that this code writes.
-struct S3Semantics<'a>(&'a Item);
+struct StrictRow<'a>(&'a Item);
 
-impl S3Semantics<'_> {
+impl StrictRow<'_> {
     fn needed<T>(
         &self,
         name: &'static str,

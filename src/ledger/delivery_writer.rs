@@ -74,19 +74,19 @@ impl DeliveryWriter {
     /// [`LedgerError::wrote_nothing`] says so. Calling it again with the same delivery is safe.
     pub async fn insert(&self, delivery: NewDelivery) -> Result<Inserted, LedgerError> {
         let binds = Binds::default().value(":receipt", delivery.receipt().cloned());
-        let Some(old) = self.refused_by(delivery.clone()).await? else { return Ok(Inserted::Stored) };
+        let Some(old) = self.put(delivery.clone()).await? else { return Ok(Inserted::Stored) };
         let known = text(&old, attr::BODY_SHA256);
         if known.is_some_and(|known| known != delivery.digest) {
             let beside = delivery.beside();
             let key = beside.key.clone();
-            self.refused_by(beside).await?;
+            self.put(beside).await?;
             return Ok(Inserted::OtherBody(key));
         }
         Ok(if transitions::PUT.is_done(&old, &binds) { Inserted::StoredBefore } else { Inserted::Duplicate })
     }
 
     /// Puts the row. None if it was written, else the row that has the key (empty if DynamoDB did not return it).
-    async fn refused_by(&self, delivery: NewDelivery) -> Result<Option<Item>, LedgerError> {
+    async fn put(&self, delivery: NewDelivery) -> Result<Option<Item>, LedgerError> {
         let condition = transitions::PUT.expression(&Binds::default());
         let put = self
             .dynamodb

@@ -302,7 +302,7 @@ async fn fault_43_a_revoked_key_is_not_taken_for_a_deleted_job() {
             rig.later(number(&row, "due_at") - rig.now());
             row = rig.work(&id).await;
         }
-        assert!(text(&row, "last_error").starts_with("the API key was refused"), "{row:?}");
+        assert!(text(&row, "last_error").starts_with("the API key was rejected"), "{row:?}");
         assert_eq!(number(&row, "due_at"), rig.now() + 15 * MINUTE, "{status}");
     }
     let rig = on(rig);
@@ -345,7 +345,7 @@ async fn fault_47_an_end_that_the_api_does_not_show_yet_is_waited_for() {
     let rig = rig().await;
     rig.api.says(JOB, [operation("BATCH_STATE_RUNNING", json!({})), succeeded()]);
     let row = rig.take("msg_1", &told()).await;
-    assert_eq!(text(&row, "last_error"), "the event tells of an end, but the job is BATCH_STATE_RUNNING");
+    assert_eq!(text(&row, "last_error"), "the event says that it ended, but the job is BATCH_STATE_RUNNING");
     rig.later(MINUTE);
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");
 

@@ -167,7 +167,7 @@ async fn an_end_that_the_api_does_not_show_yet_is_waited_for() {
     assert_eq!(text(&row, "state"), "waiting");
     rig.later(2 * HOUR);
     let row = rig.work("msg_1").await;
-    assert_eq!(text(&row, "last_error"), "the event tells of an end, but the job is a new word");
+    assert_eq!(text(&row, "last_error"), "the event says that it ended, but the job is a new word");
     rig.later(HOUR);
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");
 }

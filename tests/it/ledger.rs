@@ -106,7 +106,7 @@ fn binds() -> Binds {
         .number(":watch_until", 300)
         .number(":look_at", 120)
         .number(":looks", 3)
-        .value(":told_by", Some(AttributeValue::Ss(vec!["msg_3".into()])))
+        .value(":delivery", Some(AttributeValue::Ss(vec!["msg_3".into()])))
         .value(":outputs", Some(AttributeValue::L(vec![text("o")])))
 }
 

@@ -41,7 +41,7 @@ fn binds() -> Binds {
         ":kind",
         ":state",
         ":replaces",
-        ":told_by",
+        ":delivery",
         ":user_metadata",
         ":model",
         ":display_name",

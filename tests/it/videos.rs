@@ -102,7 +102,7 @@ async fn an_operation_that_is_still_shown_pending_or_empty_is_waited_for() {
     let pending = Answer::json(json!({"name": OPERATION}));
     rig.api.says(OPERATION, [pending, done(json!({})), samples(&[&uri])]);
     let row = rig.take("msg_1", &event("video.generated", OPERATION)).await;
-    assert_eq!(text(&row, "last_error"), "the event tells of an end, but the job is not done");
+    assert_eq!(text(&row, "last_error"), "the event says that it ended, but the job is not done");
     rig.later(HOUR / 2);
     let row = rig.work("msg_1").await;
     assert_eq!(

@@ -4,6 +4,7 @@ mod deliveries;
 mod demo;
 mod dev;
 mod doctor;
+mod env;
 mod filter;
 mod jobs;
 mod local;
@@ -57,6 +58,11 @@ enum Command {
     /// Checks a deployment, or the local machine, and says how to fix what is wrong
     #[command(after_help = DOCTOR_HELP)]
     Doctor(doctor::Args),
+    /// Prints the variables with which both functions run on the local machine, for cargo lambda watch
+    #[command(
+        after_help = "Example: gemhook env > .gemhook/env && cargo lambda watch --env-file .gemhook/env"
+    )]
+    Env(env::Args),
     /// Shows what became of the jobs, and their results: list, show, fetch, wait, watch, delete
     Jobs(jobs::Args),
     /// Writes the manual pages
@@ -100,6 +106,7 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Dev(args) => dev::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
+            Command::Env(args) => env::run(&args),
             Command::Jobs(args) => jobs::run(args).await,
             Command::Reconcile(args) => reconcile::run(args).await,
             Command::Token(args) => token::run(args).await,

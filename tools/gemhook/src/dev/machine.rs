@@ -1,6 +1,7 @@
 //! The machine as a whole: what is started, in which order, and how it stops.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -142,7 +143,37 @@ impl Addresses {
         };
         Some(value.clone())
     }
+
+    /// The environment of both functions, as Lambda would set it.
+    pub fn environment(&self) -> BTreeMap<&'static str, String> {
+        let aws = [
+            ("AWS_ACCESS_KEY_ID", &self.aws_access_key_id),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb_url),
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.eventbridge_url),
+            ("AWS_ENDPOINT_URL_S3", &self.s3_url),
+            ("AWS_REGION", &self.aws_region),
+            ("AWS_SECRET_ACCESS_KEY", &self.aws_secret_access_key),
+        ];
+        let settings = FUNCTION_SETTINGS.into_iter().chain(["BINDING_KEY"]);
+        let settings = settings.filter_map(|name| Some((name, self.setting(name)?)));
+        aws.into_iter().map(|(name, value)| (name, value.clone())).chain(settings).collect()
+    }
 }
+
+/// The settings that a function needs to run on the local machine in a process of its own.
+const FUNCTION_SETTINGS: [&str; 11] = [
+    "BUCKET",
+    "DELIVERIES_TABLE",
+    "DYNAMIC_WEBHOOKS",
+    "GEMINI_API_KEY",
+    "GEMINI_BASE_URL",
+    "JOBS_TABLE",
+    "JWKS_URL",
+    "JWT_AUDIENCE",
+    "RECORD_FIRST",
+    "WEBHOOK_SECRET",
+    "WEBHOOK_URL",
+];
 
 pub struct Machine {
     pub addresses: Addresses,

@@ -10,6 +10,9 @@ mod local;
 mod manual;
 mod reconcile;
 mod render;
+mod replay;
+mod resend;
+mod sender;
 mod stack;
 mod table;
 mod target;
@@ -65,6 +68,9 @@ enum Command {
     /// Finds jobs that ended without an event
     #[command(after_help = "Example: gemhook reconcile --stack my-hook --since 7d --dry-run")]
     Reconcile(reconcile::Args),
+    /// Sends recorded deliveries once more, freshly signed, to the stack, this machine or any address
+    #[command(after_help = replay::HELP)]
+    Replay(replay::Args),
     /// Makes a token for the user_metadata of a job, which proves to a dynamic webhook that the job is ours
     #[command(after_help = "Example: gemhook token --metadata '{\"job_group\": \"nightly\"}'")]
     Token(token::Args),
@@ -102,6 +108,7 @@ pub fn main() -> ExitCode {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Jobs(args) => jobs::run(args).await,
             Command::Reconcile(args) => reconcile::run(args).await,
+            Command::Replay(args) => replay::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Trigger(args) => trigger::run(args).await,
             Command::Verify(args) => verify::run(args).await,

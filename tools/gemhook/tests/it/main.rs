@@ -14,6 +14,7 @@ mod docs;
 mod doctor;
 mod fake_aws;
 mod reading;
+mod replay;
 mod security;
 #[path = "../../../../tests/without_tools/signing.rs"]
 mod signing;

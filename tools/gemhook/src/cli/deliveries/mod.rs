@@ -27,7 +27,7 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// What a command without a limit of its own takes.
-const MAX_LISTED: usize = 100_000;
+pub(super) const MAX_LISTED: usize = 100_000;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -100,7 +100,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
-async fn newest(target: &Target, filter: &Filter, most: usize) -> Result<Vec<Value>> {
+pub(super) async fn newest(target: &Target, filter: &Filter, most: usize) -> Result<Vec<Value>> {
     let ledger = target.ledger()?;
     let page = async |after| ledger.all_deliveries(after).await;
     Ok(filter::newest(filter, most, target.clock.now(), page).await?)
@@ -135,11 +135,16 @@ fn end(row: &Value) -> String {
     }
 }
 
-async fn show(target: &Target, webhook_id: &str, json: bool) -> Result<ExitCode> {
+/// All of a delivery's row.
+pub(super) async fn delivery(target: &Target, webhook_id: &str) -> Result<Value> {
     let row = target.ledger()?.delivery(webhook_id).await?;
-    let row = as_json(row.with_context(|| {
+    row.map(as_json).with_context(|| {
         format!("there is no delivery {}: `gemhook deliveries list` shows those there are", plain(webhook_id))
-    })?);
+    })
+}
+
+async fn show(target: &Target, webhook_id: &str, json: bool) -> Result<ExitCode> {
+    let row = delivery(target, webhook_id).await?;
     if json {
         print_json(&row)?
     } else {
@@ -189,6 +194,6 @@ async fn redrive(target: &Target, named: Vec<String>, filter: &Filter, yes: bool
     Ok(if redriven == keys.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn counted(count: usize) -> String {
+pub(super) fn counted(count: usize) -> String {
     if count == 1 { "1 delivery".to_owned() } else { format!("{count} deliveries") }
 }

@@ -6,10 +6,9 @@ pub mod signed;
 
 use std::{fs, io::Read, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use reqwest::{StatusCode, Url, redirect::Policy};
-use serde_json::json;
+use reqwest::Url;
 
 use self::{
     event::Change,
@@ -17,13 +16,10 @@ use self::{
 };
 use super::{
     render::{plain, print_json, print_line},
+    sender::{Answer, Sender, by_secret},
     target::{Target, TargetArgs},
 };
-use gemhook::{
-    clock::{Clock, SystemClock},
-    secrets::Secret,
-    webhook::SigningSecrets,
-};
+use gemhook::clock::{Clock, SystemClock};
 use gemini_simulator::DynamicForm;
 
 #[derive(clap::Args)]
@@ -60,7 +56,7 @@ pub struct Args {
     /// Whom a token is meant for [default: the address it goes to]
     #[arg(long, value_name = "URL")]
     audience: Option<String>,
-    /// Writes one JSON object: the delivery's id, the status and the answer
+    /// Writes one JSON object: the delivery's id, the status, the answer and how long it took
     #[arg(long, conflicts_with = "print")]
     json: bool,
     #[command(flatten)]
@@ -107,7 +103,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 async fn signer(args: &Args, target: Option<&Target>) -> Result<Signer> {
     let form = match args.form {
-        Form::V1 => return by_secret(args, target).await,
+        Form::V1 => return by_secret(args.secret.clone(), target).await,
         _ if args.secret.is_some() => bail!("--secret signs in the form v1 only"),
         Form::V1a => DynamicForm::V1a,
         Form::Jwt => DynamicForm::Jwt,
@@ -124,28 +120,6 @@ async fn signer(args: &Args, target: Option<&Target>) -> Result<Signer> {
     Signer::issuer(&at.issuer_keys, form, audience)
 }
 
-async fn by_secret(args: &Args, target: Option<&Target>) -> Result<Signer> {
-    let given = args.secret.clone().or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
-    let secret =
-        match (given, target) {
-            (Some(secret), _) => secret,
-            (None, Some(target)) => target.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID").await.with_context(
-                || match &target.stack {
-                    Some(stack) => format!(
-                        "no signing secret of the stack {0}: `gemhook webhook create --stack {0}` sets one",
-                        stack.name
-                    ),
-                    None => format!("no signing secret of {}", target.name),
-                },
-            )?,
-            (None, None) => bail!(
-                "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`"
-            ),
-        };
-    let secrets = SigningSecrets::parse(secret.expose());
-    Ok(Signer::Secrets(secrets.map_err(|why| anyhow!("the signing secret {why}"))?))
-}
-
 pub(super) fn read(path: &std::path::Path) -> Result<Vec<u8>> {
     if path.as_os_str() == "-" {
         let mut body = Vec::new();
@@ -157,31 +131,32 @@ pub(super) fn read(path: &std::path::Path) -> Result<Vec<u8>> {
 
 /// Sends it and says how it was answered. Exit status 1 where it was not accepted.
 async fn send(event: Signed, to: Url, json: bool) -> Result<ExitCode> {
-    let http = reqwest::Client::builder().redirect(Policy::none()).build()?;
-    let answer = event.post(&http, to.clone()).await.with_context(|| {
-        format!("cannot reach {to}: is it running? `gemhook doctor` checks a stack and the local machine")
-    })?;
-    let status = answer.status();
-    let text = answer.text().await.unwrap_or_default();
+    let sender = Sender::new(to)?;
+    let answer = sender.send(&event).await;
+    let Some(status) = answer.status else {
+        bail!(
+            "{}: is it running? `gemhook doctor` checks a stack and the local machine",
+            answer.error.unwrap_or_default()
+        );
+    };
     if json {
-        print_json(&json!({"webhook_id": event.id, "status": status.as_u16(), "answer": text}))?;
+        print_json(&answer)?;
     } else {
-        print_line(&plain(&sentence(&event.id, &to, status, &text)))?;
+        print_line(&plain(&sentence(&answer, &sender.to, status)))?;
     }
-    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if answer.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn sentence(id: &str, to: &Url, status: StatusCode, answer: &str) -> String {
-    let said = if answer.is_empty() { String::new() } else { format!(" ({answer})") };
-    match status.is_success() {
+fn sentence(answer: &Answer, to: &Url, status: u16) -> String {
+    let id = &answer.webhook_id;
+    let said = if answer.answer.is_empty() { String::new() } else { format!(" ({})", answer.answer) };
+    match answer.is_success() {
         true => format!(
-            "{to} accepted {id} with {}{said}. See what became of it: gemhook deliveries show {id}",
-            status.as_u16()
+            "{to} accepted {id} with {status}{said}. See what became of it: gemhook deliveries show {id}"
         ),
         false => format!(
-            "{to} refused {id} with {}{said}. The receiver's log has the reason; `gemhook doctor` checks the secret and \
-             the address",
-            status.as_u16()
+            "{to} refused {id} with {status}{said}. The receiver's log has the reason; `gemhook doctor` checks the \
+             secret and the address"
         ),
     }
 }

@@ -1,6 +1,9 @@
 //! `gemhook replay`: recorded deliveries go out again, signed now.
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
 
 use axum::{
     Router,
@@ -181,4 +184,80 @@ async fn what_googles_keys_signed_keeps_its_form_on_this_machine() {
         String::from_utf8_lossy(&output.stderr).contains("Google's keys signed v1a~msg_v1a"),
         "{output:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_deliveries_are_handed_to_a_program_signed_now_and_its_answers_are_shown() {
+    let test = TestMachine::start().await;
+    let (url, mut came) = receiver(418).await;
+    let mut watch = Watch::start(&test, &["--forward-to", &url, "--type", "orchard", "--json"]);
+    for (id, body) in [
+        ("msg_other", r#"{"type":"ping"}"#),
+        ("msg_1", r#"{"type":"orchard.ripened"}"#),
+        ("msg_2", r#"{"type":"orchard.picked"}"#),
+    ] {
+        recorded(&test, id, body.as_bytes()).await;
+        // A duplicate and a change of its row are nothing new.
+        recorded(&test, id, body.as_bytes()).await;
+    }
+    for id in ["msg_1", "msg_2"] {
+        let (headers, body) = came.recv().await.unwrap();
+        assert_eq!(headers["webhook-id"], id);
+        assert!(is_signed_now(&headers, &body, &test.machine.addresses.webhook_secret), "{headers:?}");
+        let told: Value = serde_json::from_str(&watch.line()).unwrap();
+        assert_eq!((&told["webhook_id"], &told["status"]), (&json!(id), &json!(418)));
+    }
+    assert!(came.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_not_there_is_said_and_what_comes_later_is_forwarded() {
+    let test = TestMachine::start().await;
+    let mut watch =
+        Watch::start(&test, &["--forward-to", "http://127.0.0.1:9/hook", "--meta", "job_group=a"]);
+    for (id, group) in [("msg_1", "a"), ("msg_2", "b"), ("msg_3", "a")] {
+        let body = json!({"type": "orchard.ripened", "user_metadata": {"job_group": group}}).to_string();
+        recorded(&test, id, body.as_bytes()).await;
+    }
+    for id in ["msg_1", "msg_3"] {
+        let line = watch.line();
+        assert!(line.contains(id) && line.contains("--- cannot reach http://127.0.0.1:9/hook"), "{line}");
+    }
+}
+
+#[test]
+fn what_is_forwarded_is_new_so_no_state_chooses_it() {
+    let both = ["deliveries", "watch", "--forward-to", "http://127.0.0.1:9/", "--state", "failed"];
+    assert_eq!(Command::new(GEMHOOK).args(both).output().unwrap().status.code(), Some(2));
+}
+
+/// `gemhook deliveries watch`, once it watches.
+struct Watch {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    fn start(test: &TestMachine, arguments: &[&str]) -> Self {
+        let mut command = Command::new(GEMHOOK);
+        command.args(["deliveries", "watch"]).args(arguments).arg(test.tell(&test.machine.addresses));
+        command.env_remove("WEBHOOK_SECRET").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut begun = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut begun).unwrap();
+        assert!(begun.contains("forwarding to"), "{begun}");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
 }

@@ -75,7 +75,7 @@ enum Command {
     #[command(after_help = "Example: gemhook token --metadata '{\"job_group\": \"nightly\"}'")]
     Token(token::Args),
     /// Signs an event and sends it, or shows it
-    #[command(after_help = "Example: gemhook trigger batch.succeeded --set data.id=batches/b1")]
+    #[command(after_help = "Example: gemhook trigger batch.failed --job batch --repeat 100 --concurrency 10")]
     Trigger(trigger::Args),
     /// Explains step by step why a captured delivery is accepted or refused
     #[command(after_help = "Example: gemhook verify delivery.http --secret whsec_...")]

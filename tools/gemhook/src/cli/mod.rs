@@ -80,7 +80,7 @@ enum Command {
     /// Explains step by step why a captured delivery is accepted or refused
     #[command(after_help = "Example: gemhook verify delivery.http --secret whsec_...")]
     Verify(verify::Args),
-    /// Registers, shows, pings and deletes webhooks at the Gemini API
+    /// Registers, shows, changes, rotates, pings and deletes webhooks at the Gemini API
     Webhook(webhook::Args),
 }
 

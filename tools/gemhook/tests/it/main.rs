@@ -27,4 +27,6 @@ mod support;
 mod token;
 mod trigger;
 mod verify;
+mod webhook_rotation;
+mod webhook_update;
 mod webhooks;

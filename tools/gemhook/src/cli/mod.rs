@@ -1,5 +1,6 @@
 //! The command line, a command a file.
 
+mod check_receiver;
 mod deliveries;
 mod demo;
 mod dev;
@@ -44,6 +45,9 @@ Exit status:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Shows which rules of Standard Webhooks a receiver breaks, ours or any other
+    #[command(after_help = check_receiver::HELP)]
+    CheckReceiver(check_receiver::Args),
     /// Prints the completions of a shell
     #[command(
         after_help = "Example: gemhook completions bash > ~/.local/share/bash-completion/completions/gemhook"
@@ -100,6 +104,7 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
+            Command::CheckReceiver(args) => check_receiver::run(args).await,
             Command::Completions(args) => manual::completions(&args, &mut Cli::command()),
             Command::Man(args) => manual::man(&args, Cli::command()),
             Command::Deliveries(args) => deliveries::run(args).await,

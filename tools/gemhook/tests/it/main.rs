@@ -8,6 +8,7 @@
     reason = "a test that fails panics"
 )]
 
+mod check_receiver;
 mod command_line;
 mod crash;
 mod docs;

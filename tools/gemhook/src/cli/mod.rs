@@ -1,5 +1,6 @@
 //! The command line, a command a file.
 
+mod check_receiver;
 mod deliveries;
 mod demo;
 mod dev;
@@ -11,6 +12,9 @@ mod local;
 mod manual;
 mod reconcile;
 mod render;
+mod replay;
+mod resend;
+mod sender;
 mod stack;
 mod table;
 mod target;
@@ -42,6 +46,9 @@ Exit status:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Shows which rules of Standard Webhooks a receiver breaks, ours or any other
+    #[command(after_help = check_receiver::HELP)]
+    CheckReceiver(check_receiver::Args),
     /// Prints the completions of a shell
     #[command(
         after_help = "Example: gemhook completions bash > ~/.local/share/bash-completion/completions/gemhook"
@@ -71,16 +78,19 @@ enum Command {
     /// Finds jobs that ended without an event
     #[command(after_help = "Example: gemhook reconcile --stack my-hook --since 7d --dry-run")]
     Reconcile(reconcile::Args),
+    /// Sends recorded deliveries once more, freshly signed, to the stack, this machine or any address
+    #[command(after_help = replay::HELP)]
+    Replay(replay::Args),
     /// Makes a token for the user_metadata of a job, which proves to a dynamic webhook that the job is ours
     #[command(after_help = "Example: gemhook token --metadata '{\"job_group\": \"nightly\"}'")]
     Token(token::Args),
     /// Signs an event and sends it, or shows it
-    #[command(after_help = "Example: gemhook trigger batch.succeeded --set data.id=batches/b1")]
+    #[command(after_help = "Example: gemhook trigger batch.failed --job batch --repeat 100 --concurrency 10")]
     Trigger(trigger::Args),
     /// Explains step by step why a captured delivery is accepted or refused
     #[command(after_help = "Example: gemhook verify delivery.http --secret whsec_...")]
     Verify(verify::Args),
-    /// Registers, shows, pings and deletes webhooks at the Gemini API
+    /// Registers, shows, changes, rotates, pings and deletes webhooks at the Gemini API
     Webhook(webhook::Args),
 }
 
@@ -100,6 +110,7 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
+            Command::CheckReceiver(args) => check_receiver::run(args).await,
             Command::Completions(args) => manual::completions(&args, &mut Cli::command()),
             Command::Man(args) => manual::man(&args, Cli::command()),
             Command::Deliveries(args) => deliveries::run(args).await,
@@ -109,6 +120,7 @@ pub fn main() -> ExitCode {
             Command::Env(args) => env::run(&args),
             Command::Jobs(args) => jobs::run(args).await,
             Command::Reconcile(args) => reconcile::run(args).await,
+            Command::Replay(args) => replay::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Trigger(args) => trigger::run(args).await,
             Command::Verify(args) => verify::run(args).await,

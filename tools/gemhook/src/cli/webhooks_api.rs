@@ -7,7 +7,11 @@ use reqwest::{Client, Method, Response, Url, redirect::Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use gemhook::{aws::explain, secrets::Secret};
+use gemhook::{
+    aws::explain,
+    clock::{Millis, from_rfc3339},
+    secrets::Secret,
+};
 
 const VERSION: &str = "v1beta";
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,6 +37,20 @@ pub struct TruncatedSecret {
     pub truncated_secret: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire_time: Option<String>,
+}
+
+impl TruncatedSecret {
+    /// Whether it can be this one, by the end that the API shows.
+    pub fn can_be(&self, secret: &str) -> bool {
+        let shown = self.truncated_secret.rsplit('.').next().unwrap_or_default();
+        !shown.is_empty() && secret.ends_with(shown)
+    }
+
+    /// Whether it is an old one that still signs. A time that cannot be read counts as one to come.
+    pub fn is_expiring(&self, now: Millis) -> bool {
+        let expires = self.expire_time.as_deref();
+        expires.is_some_and(|expires| from_rfc3339(expires).is_none_or(|expires| now < expires))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +119,28 @@ impl WebhooksApi {
 
     pub async fn ping(&self, id: &str) -> Result<(), ApiError> {
         self.call::<Value>(Method::POST, &["webhooks", &format!("{id}:ping")], &[], None).await.map(drop)
+    }
+
+    /// Changes the fields of the body and no others.
+    pub async fn update(
+        &self,
+        id: &str,
+        fields: &serde_json::Map<String, Value>,
+    ) -> Result<Webhook, ApiError> {
+        let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        let mask = [("update_mask", names.join(","))];
+        self.call(Method::PATCH, &["webhooks", id], &mask, Some(Value::Object(fields.clone()))).await
+    }
+
+    /// The new signing secret, which the API shows this once. The old ones sign for 24 hours more.
+    pub async fn rotate(&self, id: &str) -> Result<Secret, ApiError> {
+        let body = json!({"revocation_behavior": "revoke_previous_secrets_after_h24"});
+        let path = format!("{id}:rotateSigningSecret");
+        let answer: Value = self.call(Method::POST, &["webhooks", &path], &[], Some(body)).await?;
+        match answer.get("secret") {
+            Some(Value::String(secret)) if !secret.is_empty() => Ok(Secret::new(secret)),
+            _ => Err(ApiError::Lost("it holds no secret".to_owned())),
+        }
     }
 
     pub async fn delete(&self, id: &str) -> Result<(), ApiError> {

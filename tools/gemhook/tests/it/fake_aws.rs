@@ -20,6 +20,8 @@ pub struct Account {
     pub secrets: HashMap<String, String>,
     /// Whether secrets can be read but not written.
     pub read_only: bool,
+    /// How often secrets can still be written, where that is counted.
+    pub writes_left: Option<u32>,
     pub policy: Value,
     pub concurrency: i64,
     pub mappings: Vec<Value>,
@@ -68,8 +70,11 @@ async fn answer(
                 }
                 None => fault("ResourceNotFoundException"),
             },
-            "secretsmanager.PutSecretValue" if account.read_only => fault("AccessDeniedException"),
+            "secretsmanager.PutSecretValue" if account.read_only || account.writes_left == Some(0) => {
+                fault("AccessDeniedException")
+            }
             "secretsmanager.PutSecretValue" => {
+                account.writes_left = account.writes_left.map(|left| left - 1);
                 account.secrets.insert(id, request["SecretString"].as_str().unwrap().to_owned());
                 "{}".into_response()
             }

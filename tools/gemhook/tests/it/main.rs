@@ -8,12 +8,14 @@
     reason = "a test that fails panics"
 )]
 
+mod check_receiver;
 mod command_line;
 mod crash;
 mod docs;
 mod doctor;
 mod fake_aws;
 mod reading;
+mod replay;
 mod security;
 #[path = "../../../../tests/without_tools/signing.rs"]
 mod signing;
@@ -26,4 +28,6 @@ mod support;
 mod token;
 mod trigger;
 mod verify;
+mod webhook_rotation;
+mod webhook_update;
 mod webhooks;

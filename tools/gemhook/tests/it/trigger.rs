@@ -205,3 +205,75 @@ fn googles_forms_need_a_running_machine() {
         assert!(output.status.code() == Some(1) && said.contains("gemhook dev"), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_made_first_so_that_the_event_is_of_one_that_is_there() {
+    let test = TestMachine::start().await;
+    for (arguments, event_type, ended) in [
+        (&["--job", "batch"][..], "batch.succeeded", "done/archived"),
+        (&["--job", "embeddings"], "batch.succeeded", "done/archived"),
+        (&["--job", "interaction"], "interaction.completed", "done/archived"),
+        (&["--job", "video"], "video.generated", "done/archived"),
+        (&["batch.failed", "--job", "batch"], "batch.failed", "done/ended"),
+        (&["batch.expired", "--job", "batch"], "batch.expired", "done/ended"),
+        (&["interaction.failed", "--job", "interaction"], "interaction.failed", "done/ended"),
+        (
+            &["interaction.requires_action", "--job", "interaction"],
+            "interaction.requires_action",
+            "done/recorded",
+        ),
+    ] {
+        let output = trigger(&test, arguments).await;
+        assert_eq!(answer(&output)["status"], 200, "{arguments:?}: {output:?}");
+        let row = test.ended(answer(&output)["webhook_id"].as_str().unwrap()).await;
+        assert_eq!((text(&row, "event_type"), text(&row, "trust")), (event_type, "project"), "{arguments:?}");
+        assert_eq!(end(&row), ended, "{arguments:?}");
+    }
+    assert_eq!(test.deliveries().await.len(), 8, "nobody else heard of these jobs");
+
+    for (arguments, why) in [
+        (&["batch.succeeded", "--job", "video"][..], "a video's only event is video.generated"),
+        (&["interaction.completed", "--job", "batch"], "does not end with interaction.completed"),
+    ] {
+        let output = trigger(&test, arguments).await;
+        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
+    }
+    let set = ["--job", "batch", "--set", "user_metadata.job_group=a", "--id", "msg_set"];
+    assert_eq!(answer(&trigger(&test, &set).await)["status"], 200);
+    let event: Value =
+        serde_json::from_str(text(&test.delivery_row("msg_set").await.unwrap(), "body")).unwrap();
+    assert_eq!(event["user_metadata"], json!({"job_group": "a"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_sent_at_once_and_copies_of_one_are_one_delivery() {
+    let test = TestMachine::start().await;
+    let count = async || test.deliveries().await.len();
+    let output = trigger(&test, &["orchard.ripened", "--repeat", "12", "--concurrency", "5"]).await;
+    let answers = answer(&output);
+    assert_eq!((output.status.code(), answers.as_array().unwrap().len(), count().await), (Some(0), 12, 12));
+    assert!(answers.as_array().unwrap().iter().all(|answer| answer["status"] == 200), "{answers}");
+
+    let copies = ["orchard.ripened", "--id", "msg_same", "--repeat", "9", "--concurrency", "9"];
+    assert_eq!(answer(&trigger(&test, &copies).await).as_array().unwrap().len(), 9);
+    assert_eq!(count().await, 13);
+
+    let jobs = answer(&trigger(&test, &["--job", "batch", "--repeat", "3", "--concurrency", "3"]).await);
+    let mut named = std::collections::BTreeSet::new();
+    for answer in jobs.as_array().unwrap() {
+        named.insert(text(&test.ended(answer["webhook_id"].as_str().unwrap()).await, "job_id").to_owned());
+    }
+    assert_eq!(named.len(), 3, "each is of its own job");
+
+    let refused = trigger(&test, &["ping", "--age", "400", "--repeat", "2"]).await;
+    assert_eq!((refused.status.code(), answer(&refused)[1]["status"].as_u64()), (Some(1), Some(401)));
+    let local = test.tell(&test.machine.addresses);
+    let mut command = Command::new(GEMHOOK);
+    command.args(["trigger", "ping", "--repeat", "2", &local]).env_remove("WEBHOOK_SECRET");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.lines().last().unwrap().starts_with("sent 2 events to ") && said.contains(": 2 answered 200; "),
+        "{said}"
+    );
+}

@@ -24,9 +24,9 @@ use crate::{
     support::{TestMachine, sign, three_requests},
 };
 
-const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-async fn account() -> FakeAws {
+pub async fn account() -> FakeAws {
     let outputs = HashMap::from([
         ("ReceiverUrl", "https://abc.lambda-url.us-east-1.on.aws/".to_owned()),
         ("SigningSecretArn", "arn:signing".to_owned()),
@@ -37,12 +37,12 @@ async fn account() -> FakeAws {
     FakeAws::start(Account { outputs, secrets, ..Account::default() }).await
 }
 
-fn json_of(output: &Output) -> Value {
+pub fn json_of(output: &Output) -> Value {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

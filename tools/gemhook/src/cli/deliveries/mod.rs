@@ -1,13 +1,16 @@
 //! `gemhook deliveries`: what arrived and what became of it.
 
+mod forward;
 mod watch;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use reqwest::Url;
 use serde_json::Value;
 
+use self::forward::Forwarder;
 use super::{
     filter::{self, Filter},
     render::{agreed, as_json, at, field, plain, print_json, print_line, print_row, time},
@@ -27,7 +30,7 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// What a command without a limit of its own takes.
-const MAX_LISTED: usize = 100_000;
+pub(super) const MAX_LISTED: usize = 100_000;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -59,12 +62,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Shows each change of a delivery as it happens, until Ctrl-C
-    #[command(after_help = "Example: gemhook deliveries watch --state failed")]
+    /// Shows each change of a delivery as it happens, or hands new deliveries to a program, until Ctrl-C
+    #[command(after_help = WATCH_HELP)]
     Watch {
         #[command(flatten)]
         filter: Filter,
-        /// Writes a JSON object on a line for each change
+        /// Sends each new delivery here, freshly signed, and shows the answers instead of the changes
+        #[arg(long, value_name = "URL", conflicts_with = "state")]
+        forward_to: Option<Url>,
+        /// One or more secrets that sign what is forwarded, newest first [default: WEBHOOK_SECRET, else the
+        /// stack's, else the running `gemhook dev`'s]
+        #[arg(long, value_name = "whsec_...", requires = "forward_to")]
+        secret: Option<String>,
+        /// Writes a JSON object on a line for each change or answer
         #[arg(long)]
         json: bool,
     },
@@ -81,6 +91,13 @@ enum Command {
     },
 }
 
+const WATCH_HELP: &str = "\
+With --forward-to it hands each new delivery that the receiver has recorded to a program on this machine, under the id \
+with which it came, with the present time and a signature by the same secret. It does not send it a second time when the \
+program refuses it: `gemhook replay ID --to URL` does.
+
+Example: gemhook deliveries watch --stack my-hook --forward-to http://localhost:3000/webhook";
+
 const REDRIVE_HELP: &str = "\
 A delivery can be redriven when it ended in one of these ways:
   failed         after its patience ended, or at once for a permanent error; first fix the cause in its last_error
@@ -95,12 +112,19 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::List { filter, limit, json } => list(&target, &filter, limit, json).await,
         Command::Show { webhook_id, json } => show(&target, &webhook_id, json).await,
-        Command::Watch { filter, json } => watch::run(&target, &filter, json).await,
+        Command::Watch { filter, forward_to, secret, json } => {
+            let target = Arc::new(target);
+            let forwarder = match forward_to {
+                Some(to) => Some(Forwarder::start(&target, to, secret, json).await?),
+                None => None,
+            };
+            watch::run(&target, &filter, json, forwarder).await
+        }
         Command::Redrive { webhook_ids, filter, yes } => redrive(&target, webhook_ids, &filter, yes).await,
     }
 }
 
-async fn newest(target: &Target, filter: &Filter, most: usize) -> Result<Vec<Value>> {
+pub(super) async fn newest(target: &Target, filter: &Filter, most: usize) -> Result<Vec<Value>> {
     let ledger = target.ledger()?;
     let page = async |after| ledger.all_deliveries(after).await;
     Ok(filter::newest(filter, most, target.clock.now(), page).await?)
@@ -135,11 +159,16 @@ fn end(row: &Value) -> String {
     }
 }
 
-async fn show(target: &Target, webhook_id: &str, json: bool) -> Result<ExitCode> {
+/// All of a delivery's row.
+pub(super) async fn delivery(target: &Target, webhook_id: &str) -> Result<Value> {
     let row = target.ledger()?.delivery(webhook_id).await?;
-    let row = as_json(row.with_context(|| {
+    row.map(as_json).with_context(|| {
         format!("there is no delivery {}: `gemhook deliveries list` shows those there are", plain(webhook_id))
-    })?);
+    })
+}
+
+async fn show(target: &Target, webhook_id: &str, json: bool) -> Result<ExitCode> {
+    let row = delivery(target, webhook_id).await?;
     if json {
         print_json(&row)?
     } else {
@@ -189,6 +218,6 @@ async fn redrive(target: &Target, named: Vec<String>, filter: &Filter, yes: bool
     Ok(if redriven == keys.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn counted(count: usize) -> String {
+pub(super) fn counted(count: usize) -> String {
     if count == 1 { "1 delivery".to_owned() } else { format!("{count} deliveries") }
 }

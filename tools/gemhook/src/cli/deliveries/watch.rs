@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use aws_sdk_dynamodbstreams::types::ShardIteratorType;
+use aws_sdk_dynamodbstreams::types::{AttributeValue, OperationType, Record, ShardIteratorType};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::end;
+use super::{end, forward::Forwarder};
 use crate::{
     cli::{
         filter::Filter,
@@ -15,27 +16,38 @@ use crate::{
     },
     dev::Change,
 };
+use gemhook::ledger::schema::attr;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// Shards come and go: a busy one is split, and each is closed after some hours.
 const SHARDS_EVERY: Duration = Duration::from_secs(20);
 
-pub(super) async fn run(target: &Target, filter: &Filter, json: bool) -> Result<ExitCode> {
+pub(super) async fn run(
+    target: &Target,
+    filter: &Filter,
+    json: bool,
+    forwarder: Option<Forwarder>,
+) -> Result<ExitCode> {
     let name = target.need("DELIVERIES_TABLE")?;
     let table = target.dynamodb.describe_table().table_name(name).send().await?;
     let arn = table.table().and_then(|table| table.latest_stream_arn());
     let arn = arn.context("the Deliveries table has no stream")?;
     let mut shards = Shards::default();
     shards.refresh(target, arn, ShardIteratorType::Latest).await?;
-    eprintln!("watching {}; Ctrl-C ends it", plain(name));
+    let to = forwarder.as_ref().map(|forwarder| format!(" and forwarding to {}", forwarder.to));
+    eprintln!("watching {}{}; Ctrl-C ends it", plain(name), plain(&to.unwrap_or_default()));
     let mut refreshed = Instant::now();
     loop {
-        for change in shards.read(target).await? {
-            let row = serde_json::to_value(&change)?;
+        for Seen { change, row, is_new } in shards.read(target).await? {
             if !filter.lets_through(&row, target.clock.now()) {
                 continue;
             }
-            if json { print_json(&change)? } else { tell(&change, &end(&row))? }
+            match &forwarder {
+                Some(forwarder) if is_new => forwarder.take(change.webhook_id)?,
+                Some(_) => {}
+                None if json => print_json(&change)?,
+                None => tell(&change, &end(&row))?,
+            }
         }
         if shards.lost_one || refreshed.elapsed() > SHARDS_EVERY {
             shards.refresh(target, arn, ShardIteratorType::TrimHorizon).await?;
@@ -52,6 +64,27 @@ fn tell(change: &Change, end: &str) -> Result<()> {
     let line =
         format!("{}  {end:<20} {kind:<26} {job}  {}{why}", time(Some(change.received_at)), change.webhook_id);
     print_line(&plain(&line))
+}
+
+/// A change, and the row as it is now.
+struct Seen {
+    change: Change,
+    row: Value,
+    /// Whether the row was not there before.
+    is_new: bool,
+}
+
+impl Seen {
+    fn read(record: &Record) -> Option<Self> {
+        let mut image = record.dynamodb()?.new_image()?.clone();
+        // JSON has no bytes, and no filter asks for a body that is no text.
+        image.retain(|name, value| name != attr::BODY || matches!(value, AttributeValue::S(_)));
+        Some(Self {
+            change: Change::read(record)?,
+            row: serde_dynamo::from_item(image).unwrap_or_default(),
+            is_new: record.event_name() == Some(&OperationType::Insert),
+        })
+    }
 }
 
 /// The places up to which each shard was read. One that is closed stays, so that it is not begun again.
@@ -84,12 +117,12 @@ impl Shards {
         }
     }
 
-    async fn read(&mut self, target: &Target) -> Result<Vec<Change>> {
+    async fn read(&mut self, target: &Target) -> Result<Vec<Seen>> {
         let mut changes = Vec::new();
         for at in self.places.values_mut() {
             let Some(iterator) = at.as_ref() else { continue };
             let read = target.streams.get_records().shard_iterator(iterator).send().await?;
-            changes.extend(read.records().iter().filter_map(Change::read));
+            changes.extend(read.records().iter().filter_map(Seen::read));
             *at = read.next_shard_iterator;
             self.lost_one |= at.is_none();
         }

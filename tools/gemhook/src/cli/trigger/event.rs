@@ -43,10 +43,22 @@ pub fn sample(event_type: &str, seconds: i64, changes: &[Change]) -> Result<Vec<
         "timestamp": rfc3339(seconds.saturating_mul(1000)),
         "data": data(event_type),
     });
-    for change in changes {
-        set(&mut event, &change.path, change.value.clone())?;
-    }
+    apply(&mut event, changes)?;
     Ok(serde_json::to_vec(&event)?)
+}
+
+/// The body of an event with some fields set; as it is where none are.
+pub fn changed(body: &[u8], changes: &[Change]) -> Result<Vec<u8>> {
+    if changes.is_empty() {
+        return Ok(body.to_vec());
+    }
+    let mut event = serde_json::from_slice(body)?;
+    apply(&mut event, changes)?;
+    Ok(serde_json::to_vec(&event)?)
+}
+
+fn apply(event: &mut Value, changes: &[Change]) -> Result<()> {
+    changes.iter().try_for_each(|change| set(event, &change.path, change.value.clone()))
 }
 
 fn data(event_type: &str) -> Value {

@@ -1,35 +1,34 @@
 //! `gemhook trigger`: an event signed just now, sent or shown.
 
 pub mod event;
+mod job;
 mod render;
+mod repeat;
 pub mod signed;
 
 use std::{fs, io::Read, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use reqwest::{StatusCode, Url, redirect::Policy};
-use serde_json::json;
+use reqwest::Url;
 
 use self::{
     event::Change,
+    job::JobKind,
     signed::{Form, Signed, Signer},
 };
 use super::{
     render::{plain, print_json, print_line},
+    sender::{Answer, Sender, by_secret},
     target::{Target, TargetArgs},
 };
-use gemhook::{
-    clock::{Clock, SystemClock},
-    secrets::Secret,
-    webhook::SigningSecrets,
-};
+use gemhook::clock::{Clock, SystemClock};
 use gemini_simulator::DynamicForm;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The event's type: one of Gemini's, or any other
-    #[arg(value_name = "TYPE", required_unless_present = "body")]
+    /// The event's type: one of Gemini's, or any other [default with --job: that of a job that ends well]
+    #[arg(value_name = "TYPE", required_unless_present_any = ["body", "job"])]
     event_type: Option<String>,
     /// Shows the event instead of sending it: for `cargo lambda invoke --data-file`, as it goes over the wire, or
     /// as a command
@@ -45,6 +44,15 @@ pub struct Args {
     /// Sets a field, as in data.id=batches/b1; `:=` sets JSON instead of text. May be repeated
     #[arg(long, value_name = "FIELD=TEXT", conflicts_with = "body")]
     set: Vec<Change>,
+    /// Makes a job of this kind in the running `gemhook dev` first, and sends the event of its end
+    #[arg(long, value_name = "KIND", conflicts_with = "body")]
+    job: Option<JobKind>,
+    /// Sends so many: each a new delivery, of its own job with --job; with --id all are copies of one delivery
+    #[arg(long, value_name = "N", conflicts_with = "print", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    repeat: Option<u32>,
+    /// How many are on their way at once
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "repeat", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    concurrency: u32,
     /// Sends the content of a file as it is; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "event_type")]
     body: Option<PathBuf>,
@@ -60,7 +68,7 @@ pub struct Args {
     /// Whom a token is meant for [default: the address it goes to]
     #[arg(long, value_name = "URL")]
     audience: Option<String>,
-    /// Writes one JSON object: the delivery's id, the status and the answer
+    /// Writes one JSON object: the delivery's id, the status, the answer and how long it took; with --repeat an array
     #[arg(long, conflicts_with = "print")]
     json: bool,
     #[command(flatten)]
@@ -79,35 +87,69 @@ enum Print {
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     let target = args.target.named_or_dev().await?;
-    let now = SystemClock.now();
-    let timestamp = now.div_euclid(1000).saturating_sub(args.age);
-    let body = match (&args.body, &args.event_type) {
-        (Some(path), _) => read(path)?,
-        (None, Some(event_type)) => event::sample(event_type, timestamp, &args.set)?,
-        (None, None) => bail!("a TYPE or --body is needed"),
-    };
     let signer = signer(&args, target.as_ref()).await?;
-    let id = args.id.unwrap_or_else(signed::fresh_id);
-    let event = Signed::new(signer.sign(&id, timestamp, &body)?, id, timestamp, body);
-
-    let to = match (args.to, &target) {
-        (Some(to), _) => Some(to),
+    let plan = Plan { args: &args, target: target.as_ref(), signer };
+    let to = args.to.clone();
+    let Some(print) = args.print else {
+        let sender = Sender::open(to, target.as_ref())?;
+        return match args.repeat {
+            Some(repeat) => repeat::run(&plan, &sender, repeat, args.concurrency, args.json).await,
+            None => send(&plan.event().await?, &sender, args.json).await,
+        };
+    };
+    let event = plan.event().await?;
+    let to = match (to, &target) {
         (None, Some(target)) => Some(Url::parse(target.need("WEBHOOK_URL")?)?),
-        (None, None) => None,
+        (to, _) => to,
     };
     let needed = "no address: give --to URL, name a --stack or start `gemhook dev`";
-    match args.print {
-        Some(Print::Lambda) => print_line(&format!("{:#}", render::lambda(&event, to.as_ref(), now)))?,
-        Some(Print::Http) => render::write(&render::http(&event, &to.context(needed)?))?,
-        Some(Print::Curl) => print_line(&render::curl(&event, &to.context(needed)?)?)?,
-        None => return send(event, to.context(needed)?, args.json).await,
+    match print {
+        Print::Lambda => {
+            print_line(&format!("{:#}", render::lambda(&event, to.as_ref(), SystemClock.now())))?
+        }
+        Print::Http => render::write(&render::http(&event, &to.context(needed)?))?,
+        Print::Curl => print_line(&render::curl(&event, &to.context(needed)?)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What an event is made of.
+struct Plan<'a> {
+    args: &'a Args,
+    target: Option<&'a Target>,
+    signer: Signer,
+}
+
+impl Plan<'_> {
+    /// An event of now. Without an id of its own it gets a new one each time.
+    async fn event(&self) -> Result<Signed> {
+        let args = self.args;
+        let body = match (&args.body, args.job) {
+            (Some(path), _) => read(path)?,
+            (None, Some(kind)) => {
+                let at = self.target.and_then(|target| target.dev.as_ref()).context(
+                    "only the simulated Gemini API makes a job for an event: start `gemhook dev`, or name its folder with \
+                     --local=DIR",
+                )?;
+                job::event(at, kind, args.event_type.as_deref(), &args.set).await?
+            }
+            (None, None) => {
+                let event_type = args.event_type.as_deref().context("a TYPE, --job or --body is needed")?;
+                event::sample(event_type, self.timestamp(), &args.set)?
+            }
+        };
+        let (id, timestamp) = (args.id.clone().unwrap_or_else(signed::fresh_id), self.timestamp());
+        Ok(Signed::new(self.signer.sign(&id, timestamp, &body)?, id, timestamp, body))
+    }
+
+    fn timestamp(&self) -> i64 {
+        SystemClock.now().div_euclid(1000).saturating_sub(self.args.age)
+    }
+}
+
 async fn signer(args: &Args, target: Option<&Target>) -> Result<Signer> {
     let form = match args.form {
-        Form::V1 => return by_secret(args, target).await,
+        Form::V1 => return by_secret(args.secret.clone(), target).await,
         _ if args.secret.is_some() => bail!("--secret signs in the form v1 only"),
         Form::V1a => DynamicForm::V1a,
         Form::Jwt => DynamicForm::Jwt,
@@ -124,28 +166,6 @@ async fn signer(args: &Args, target: Option<&Target>) -> Result<Signer> {
     Signer::issuer(&at.issuer_keys, form, audience)
 }
 
-async fn by_secret(args: &Args, target: Option<&Target>) -> Result<Signer> {
-    let given = args.secret.clone().or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
-    let secret =
-        match (given, target) {
-            (Some(secret), _) => secret,
-            (None, Some(target)) => target.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID").await.with_context(
-                || match &target.stack {
-                    Some(stack) => format!(
-                        "no signing secret of the stack {0}: `gemhook webhook create --stack {0}` sets one",
-                        stack.name
-                    ),
-                    None => format!("no signing secret of {}", target.name),
-                },
-            )?,
-            (None, None) => bail!(
-                "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`"
-            ),
-        };
-    let secrets = SigningSecrets::parse(secret.expose());
-    Ok(Signer::Secrets(secrets.map_err(|why| anyhow!("the signing secret {why}"))?))
-}
-
 pub(super) fn read(path: &std::path::Path) -> Result<Vec<u8>> {
     if path.as_os_str() == "-" {
         let mut body = Vec::new();
@@ -156,32 +176,32 @@ pub(super) fn read(path: &std::path::Path) -> Result<Vec<u8>> {
 }
 
 /// Sends it and says how it was answered. Exit status 1 where it was not accepted.
-async fn send(event: Signed, to: Url, json: bool) -> Result<ExitCode> {
-    let http = reqwest::Client::builder().redirect(Policy::none()).build()?;
-    let answer = event.post(&http, to.clone()).await.with_context(|| {
-        format!("cannot reach {to}: is it running? `gemhook doctor` checks a stack and the local machine")
-    })?;
-    let status = answer.status();
-    let text = answer.text().await.unwrap_or_default();
+async fn send(event: &Signed, sender: &Sender, json: bool) -> Result<ExitCode> {
+    let answer = sender.send(event).await;
+    let Some(status) = answer.status else {
+        bail!(
+            "{}: is it running? `gemhook doctor` checks a stack and the local machine",
+            answer.error.unwrap_or_default()
+        );
+    };
     if json {
-        print_json(&json!({"webhook_id": event.id, "status": status.as_u16(), "answer": text}))?;
+        print_json(&answer)?;
     } else {
-        print_line(&plain(&sentence(&event.id, &to, status, &text)))?;
+        print_line(&plain(&sentence(&answer, &sender.to, status)))?;
     }
-    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if answer.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn sentence(id: &str, to: &Url, status: StatusCode, answer: &str) -> String {
-    let said = if answer.is_empty() { String::new() } else { format!(" ({answer})") };
-    match status.is_success() {
+fn sentence(answer: &Answer, to: &Url, status: u16) -> String {
+    let id = &answer.webhook_id;
+    let said = if answer.answer.is_empty() { String::new() } else { format!(" ({})", answer.answer) };
+    match answer.is_success() {
         true => format!(
-            "{to} accepted {id} with {}{said}. See what became of it: gemhook deliveries show {id}",
-            status.as_u16()
+            "{to} accepted {id} with {status}{said}. See what became of it: gemhook deliveries show {id}"
         ),
         false => format!(
-            "{to} refused {id} with {}{said}. The receiver's log has the reason; `gemhook doctor` checks the secret and \
-             the address",
-            status.as_u16()
+            "{to} refused {id} with {status}{said}. The receiver's log has the reason; `gemhook doctor` checks the \
+             secret and the address"
         ),
     }
 }

@@ -47,6 +47,7 @@ impl Signer {
 }
 
 /// A body and the headers that prove it.
+#[derive(Clone)]
 pub struct Signed {
     pub id: String,
     pub body: Vec<u8>,

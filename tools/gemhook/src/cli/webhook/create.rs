@@ -89,7 +89,7 @@ pub(super) async fn run(args: Args, target: Option<&Target>, json: bool) -> Resu
 
 /// The events to subscribe to. A name that the API is known to refuse stops here, before anything is created; one that
 /// this version does not know may be new, so the API decides.
-fn events(chosen: Vec<String>, force: bool) -> Result<Vec<String>> {
+pub(super) fn events(chosen: Vec<String>, force: bool) -> Result<Vec<String>> {
     if chosen.is_empty() {
         return Ok(SUBSCRIBABLE_EVENTS.map(str::to_owned).to_vec());
     }

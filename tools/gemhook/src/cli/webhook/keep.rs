@@ -42,9 +42,29 @@ impl Keeper {
         &self.id
     }
 
+    /// Those that it holds already, newest first.
+    pub(super) fn words(&self) -> Vec<&str> {
+        self.known.expose().split_ascii_whitespace().collect()
+    }
+
+    /// Writes what is there once more: the proof that another value can be written.
+    pub(super) async fn prove(&self) -> Result<()> {
+        let known = self.known.expose();
+        self.write(if known.is_empty() { PLACEHOLDER } else { known }).await
+    }
+
+    /// In front of those that are there.
     pub(super) async fn put(&self, secret: &Secret) -> Result<()> {
-        let text = format!("{} {}", secret.expose(), self.known.expose());
-        let put = self.client.put_secret_value().secret_id(&self.id).secret_string(text.trim());
+        self.write(format!("{} {}", secret.expose(), self.known.expose()).trim()).await
+    }
+
+    /// Only these, whatever was there.
+    pub(super) async fn keep_only(&self, words: &[&str]) -> Result<()> {
+        self.write(&words.join(" ")).await
+    }
+
+    async fn write(&self, text: &str) -> Result<()> {
+        let put = self.client.put_secret_value().secret_id(&self.id).secret_string(text);
         put.send()
             .await
             .map_err(|error| anyhow!("cannot write the secret {}: {}", self.id, explain(&error)))?;

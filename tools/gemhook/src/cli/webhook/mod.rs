@@ -2,6 +2,8 @@
 
 mod create;
 mod keep;
+mod rotate;
+mod update;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,18 @@ enum Command {
     /// Asks Gemini to send a ping; a success does not prove that it arrives
     #[command(after_help = PING_EXAMPLE)]
     Ping(Which),
+    /// Changes a webhook's address, events or label
+    #[command(after_help = update::EXAMPLE)]
+    Update(update::Args),
+    /// Enables a webhook that is disabled, also one that Gemini disabled after failed deliveries
+    #[command(after_help = "Example: gemhook webhook enable --stack my-hook")]
+    Enable(Which),
+    /// Disables a webhook, so that Gemini sends it nothing
+    #[command(after_help = update::DISABLE_EXAMPLE)]
+    Disable(Which),
+    /// Replaces the signing secret without losing an event
+    #[command(after_help = rotate::EXAMPLE)]
+    Rotate(rotate::Args),
     /// Deletes a webhook, after which Gemini sends it no more events
     #[command(after_help = "Example: gemhook webhook delete --stack my-hook")]
     Delete(Which),
@@ -104,6 +118,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let target = target.as_ref();
     match command {
         Command::Create(create) => return create::run(create, target, json).await,
+        Command::Update(update) => return update::run(update, target, json).await,
+        Command::Enable(which) => return update::set_state(which, "enabled", target, json).await,
+        Command::Disable(which) => return update::set_state(which, "disabled", target, json).await,
+        Command::Rotate(rotate) => return rotate::run(rotate, target, json).await,
         Command::Get(which) => {
             let (api, id) = which.find(target).await?;
             let webhook = api.get(&id).await?;

@@ -1,0 +1,111 @@
+//! A recorded delivery that is sent once more: the same body, signed now.
+
+use anyhow::{Context, Result};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::Url;
+use serde_json::Value;
+
+use super::{
+    render::field,
+    sender::{Answer, Sender, by_secret},
+    target::Target,
+    trigger::signed::{Signed, Signer},
+};
+use gemhook::{
+    clock::{Clock, SystemClock},
+    ledger::schema::attr,
+};
+use gemini_simulator::DynamicForm;
+
+/// As much of a row as is sent, or shown beside the answer.
+pub struct Recorded {
+    pub webhook_id: String,
+    pub event_type: String,
+    pub job: String,
+    scheme: String,
+    body: Vec<u8>,
+}
+
+impl Recorded {
+    /// Of a row as `as_json` makes it.
+    pub fn read(row: &Value) -> Result<Self> {
+        let text = |name| field(row, name).to_owned();
+        let webhook_id = text(attr::WEBHOOK_ID);
+        let body = match (row.get(attr::BODY), row.get("body_base64")) {
+            (Some(Value::String(body)), _) => Some(body.clone().into_bytes()),
+            (_, Some(Value::String(body))) => BASE64_STANDARD.decode(body).ok(),
+            _ => None,
+        };
+        let body = body.with_context(|| format!("{webhook_id} was recorded without its body"))?;
+        let job = if row.get(attr::JOB_ID).is_some() { attr::JOB_ID } else { attr::JOB_HINT };
+        Ok(Self {
+            event_type: text(attr::EVENT_TYPE),
+            job: text(job),
+            scheme: text(attr::SCHEME),
+            webhook_id,
+            body,
+        })
+    }
+
+    /// The id under which it came, where the row's key holds it: what stands behind a `~` there is the receiver's own, and
+    /// the row of a token has the token's digest for a key.
+    pub fn sent_id(&self) -> Option<&str> {
+        let key = self.webhook_id.as_str();
+        match self.scheme.as_str() {
+            "jwt" => None,
+            "v1a" => key.strip_prefix("v1a~").and_then(|key| key.split('~').next()),
+            _ => key.split('~').next(),
+        }
+    }
+
+    /// Whether somebody sent it. What `gemhook reconcile` has entered came from nobody.
+    pub fn was_sent(&self) -> bool {
+        self.scheme != "job"
+    }
+
+    /// Whether Google's keys signed it, so that the receiver trusted it less than what the secret signs.
+    pub fn is_dynamic(&self) -> bool {
+        self.form().is_some()
+    }
+
+    fn form(&self) -> Option<DynamicForm> {
+        match self.scheme.as_str() {
+            "v1a" => Some(DynamicForm::V1a),
+            "jwt" => Some(DynamicForm::Jwt),
+            _ => None,
+        }
+    }
+}
+
+pub struct Resender {
+    pub sender: Sender,
+    secrets: Signer,
+    /// Where a local machine plays Google's part, by form.
+    issuers: Vec<(DynamicForm, Signer)>,
+}
+
+impl Resender {
+    pub async fn open(to: Option<Url>, secret: Option<String>, target: &Target) -> Result<Self> {
+        let sender = Sender::open(to, Some(target))?;
+        let mut issuers = Vec::new();
+        if let (Some(at), None) = (&target.dev, &secret) {
+            for form in [DynamicForm::V1a, DynamicForm::Jwt] {
+                issuers.push((form, Signer::issuer(&at.issuer_keys, form, sender.to.as_str())?));
+            }
+        }
+        Ok(Self { secrets: by_secret(secret, Some(target)).await?, sender, issuers })
+    }
+
+    /// Whether it goes out in the form in which it came.
+    pub fn keeps_form_of(&self, recorded: &Recorded) -> bool {
+        !recorded.is_dynamic() || !self.issuers.is_empty()
+    }
+
+    pub async fn send(&self, recorded: &Recorded, id: String) -> Result<Answer> {
+        let own = self.issuers.iter().find(|(form, _)| Some(*form) == recorded.form());
+        let signer = own.map_or(&self.secrets, |(_, issuer)| issuer);
+        let now = SystemClock.now().div_euclid(1000);
+        let signature = signer.sign(&id, now, &recorded.body)?;
+        Ok(self.sender.send(&Signed::new(signature, id, now, recorded.body.clone())).await)
+    }
+}

@@ -21,12 +21,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    archive::{Report, Task},
+    archive::{Archive, Report, Task},
     clock::until,
     error::ProcessingError,
-    ledger::{Delivery, ErrorKind, schema::attr},
+    ledger::{Delivery, ErrorKind, Ledger, schema::attr},
+    retry::RetryPolicy,
     webhook::Trust,
-    worker::Worker,
 };
 
 /// The result of an attempt.
@@ -36,9 +36,18 @@ pub struct Attempted {
     pub ours: bool,
 }
 
-impl Worker {
-    /// Reads the job and stores its outputs in the bucket. It writes nothing to the tables.
-    pub async fn attempt(&self, task: Task<'_>) -> Attempted {
+/// What an attempt uses. It reads the ledger and writes nothing to it.
+pub struct Attempt<'a> {
+    pub archive: &'a Archive,
+    pub ledger: &'a Ledger,
+    pub retry_policy: &'a RetryPolicy,
+    /// The address that our webhook is registered with.
+    pub webhook_url: Option<&'a str>,
+}
+
+impl Attempt<'_> {
+    /// Reads the job and stores its outputs in the bucket.
+    pub async fn run(&self, task: Task<'_>) -> Attempted {
         let report = self.try_in_lease(task).await;
         if !matches!(report, Err(ProcessingError::NotFound(_) | ProcessingError::Rejected(_))) {
             return Attempted { report, ours: true };
@@ -118,10 +127,10 @@ impl Worker {
     /// Fails where no webhook of the key's project is at our URL: the key is of another project. It succeeds where that
     /// cannot be decided: our URL is not known (`WEBHOOK_URL`), or the API has no webhooks (404).
     async fn check_project(&self) -> Result<(), ProcessingError> {
-        let Some(url) = &self.webhook_url else { return Ok(()) };
+        let Some(url) = self.webhook_url else { return Ok(()) };
         match self.archive.gemini.webhooks().await? {
             Some(webhooks) if !webhooks.iter().any(|webhook| webhook.is_at(url)) => {
-                Err(ProcessingError::OtherProject(url.clone()))
+                Err(ProcessingError::OtherProject(url.to_owned()))
             }
             _ => Ok(()),
         }

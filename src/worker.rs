@@ -20,7 +20,7 @@ pub use crate::retry::RetryPolicy;
 use crate::{
     announce::{Announcement, Announcer},
     archive::{Archive, Checkpoints, Report, Task},
-    attempt::Attempted,
+    attempt::{Attempt, Attempted},
     clock::{Millis, SharedClock, millis},
     error::ProcessingError,
     invocation::Time,
@@ -147,8 +147,14 @@ impl Worker {
         let checkpoints = Checkpoints::of(row.checkpoint.as_deref());
         let now = self.clock.now();
         let task = Task { row, deadline: time.deadline, now, last_look: false, checkpoints: &checkpoints };
+        let attempt = Attempt {
+            archive: &self.archive,
+            ledger: &self.ledger,
+            retry_policy: &self.retry_policy,
+            webhook_url: self.webhook_url.as_deref(),
+        };
         // On the heap: nested in the runtime's, the futures of an attempt are too deep for the compiler.
-        let mut attempt = Box::pin(timeout_at(time.drop, Box::pin(self.attempt(task))));
+        let mut attempt = Box::pin(timeout_at(time.drop, Box::pin(attempt.run(task))));
         let attempted = match timeout(EXTEND_AFTER, &mut attempt).await {
             Ok(attempted) => attempted,
             Err(_) => match self.ledger.extend(row, last).await? {

@@ -24,7 +24,7 @@ use super::{
     changes::Change,
     function_url,
     ports::{Ports, url},
-    stores::{self, Stores},
+    stores::{self, Stores, Writes},
     stream_pump::StreamPump,
 };
 use gemhook::{
@@ -43,6 +43,8 @@ use gemhook::{
 /// How long an invocation of the archiver may take here, as in the template.
 const INVOCATION: Duration = Duration::from_secs(900);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks for open rows while nothing seems to be written.
+const MAX_IDLE: Duration = Duration::from_secs(60);
 const RECONCILE_EVERY: Duration = Duration::from_secs(3600);
 const TTL_EVERY: Duration = Duration::from_secs(60);
 
@@ -238,8 +240,8 @@ impl Machine {
 
         let (changes, _) = broadcast::channel(4096);
         let mut workers = JoinSet::new();
-        workers.spawn(pump.run(Arc::clone(&archiver), changes.clone()));
-        workers.spawn(sweeps(Arc::clone(&archiver)));
+        workers.spawn(pump.run(Arc::clone(&archiver), stores.writes(), changes.clone()));
+        workers.spawn(sweeps(Arc::clone(&archiver), stores.writes()));
         workers.spawn(reconciles(Arc::clone(&archiver)));
 
         let mut servers = JoinSet::new();
@@ -410,8 +412,8 @@ async fn void_leases(ledger: &Ledger) -> Result<()> {
     Ok(())
 }
 
-/// Everything open at first, then what is due, every second.
-async fn sweeps(archiver: Arc<Archiver>) {
+/// Everything open at first, then what is due, every second while any row is open.
+async fn sweeps(archiver: Arc<Archiver>, mut writes: Writes) {
     if let Err(error) =
         sweep(archiver.worker(), Millis::MAX, end_of_invocation(archiver.worker().clock.as_ref())).await
     {
@@ -423,7 +425,21 @@ async fn sweeps(archiver: Arc<Archiver>) {
         if let Err(error) = archiver.invoke(event).await {
             tracing::warn!(%error, "a sweep failed");
         }
+        while nothing_is_open(&archiver.worker().ledger).await {
+            writes.next(MAX_IDLE).await;
+        }
     }
+}
+
+/// Whether a sweep would find nothing, whenever it came.
+async fn nothing_is_open(ledger: &Ledger) -> bool {
+    for shard in Ledger::shards() {
+        // Where the tables do not answer, the next sweep says so.
+        if !ledger.due(shard, Millis::MAX, None, 1).await.is_ok_and(|page| page.rows.is_empty()) {
+            return false;
+        }
+    }
+    true
 }
 
 async fn reconciles(archiver: Arc<Archiver>) {

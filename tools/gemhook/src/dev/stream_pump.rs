@@ -12,10 +12,11 @@ use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, broadcast};
 
-use super::{changes::Change, machine::context};
+use super::{changes::Change, machine::context, stores::Writes};
 use gemhook::{archiver::Archiver, clock::Clock};
 
-const EVERY: Duration = Duration::from_millis(50);
+/// Between two looks at the stream while nothing seems to be written.
+const MAX_IDLE: Duration = Duration::from_secs(10);
 const MAX_CONCURRENCY: usize = 8;
 
 /// Stands at the end of the stream: what was written before is the first sweep's.
@@ -45,11 +46,19 @@ impl StreamPump {
     }
 
     /// Runs until the task is dropped. Invocations run beside each other, as they do in Lambda.
-    pub async fn run(mut self, archiver: Arc<Archiver>, changes: broadcast::Sender<Change>) {
+    pub async fn run(
+        mut self,
+        archiver: Arc<Archiver>,
+        mut writes: Writes,
+        changes: broadcast::Sender<Change>,
+    ) {
         let places = Arc::new(Semaphore::new(MAX_CONCURRENCY));
         loop {
+            // A page may not be the last one.
+            let mut is_last = true;
             match self.streams.get_records().shard_iterator(&self.iterator).send().await {
                 Ok(read) => {
+                    is_last = read.records().is_empty();
                     for record in read.records() {
                         let Some(change) = Change::read(record) else { continue };
                         let wanted = change.state == "received";
@@ -74,7 +83,9 @@ impl StreamPump {
                     tracing::warn!(error = gemhook::aws::explain(&error), "the stream was not read")
                 }
             }
-            tokio::time::sleep(EVERY).await;
+            if is_last {
+                writes.next(MAX_IDLE).await;
+            }
         }
     }
 

@@ -2,7 +2,10 @@
 //!
 //! [`create_tables`] knows nothing of the server behind the client, so it serves other DynamoDBs too.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::{
@@ -24,8 +27,13 @@ pub struct TableNames {
     pub jobs: String,
 }
 
+/// The file of the tables.
+pub fn file(folder: &Path) -> PathBuf {
+    folder.join("dynamodb.db")
+}
+
 pub fn database(folder: &Path) -> Result<dynoxide::Database> {
-    let file = folder.join("dynamodb.db");
+    let file = file(folder);
     let path = file.to_str().with_context(|| format!("{} is not a name in UTF-8", file.display()))?;
     dynoxide::Database::new(path).with_context(|| format!("cannot open the tables in {path}"))
 }

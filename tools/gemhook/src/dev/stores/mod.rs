@@ -7,6 +7,7 @@ mod disk;
 mod dynamodb;
 mod s3;
 mod s3_semantics;
+mod writes;
 
 use std::{
     fs::{File, TryLockError},
@@ -21,6 +22,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub use clients::plain_config;
 pub use dynamodb::{TableNames, create_tables};
+pub use writes::Writes;
 
 /// Directives for a log filter. Both servers log every refusal, and a refused condition is daily business here.
 pub const QUIET: [&str; 3] = ["dynoxide=error", "s3s=off", "s3s_fs=off"];
@@ -43,6 +45,9 @@ pub struct Stores {
     pub access_key_id: String,
     pub secret_access_key: String,
     pub region: String,
+    writes: Writes,
+    /// Ends with the stores.
+    _watching: JoinSet<()>,
     database: dynoxide::Database,
     http: SharedHttpClient,
     servers: JoinSet<()>,
@@ -69,6 +74,10 @@ pub async fn open(
     servers.spawn(dynamodb::serve(dynamodb, database.clone(), shutdown.clone()));
     servers.spawn(s3::serve(s3, strict, shutdown));
 
+    let (writes, watching) = writes::watch_file(&dynamodb::file(folder));
+    let mut watchers = JoinSet::new();
+    watchers.spawn(watching);
+
     let stores = Stores {
         dynamodb_url,
         s3_url,
@@ -78,6 +87,8 @@ pub async fn open(
         access_key_id: ACCESS_KEY_ID.into(),
         secret_access_key: SECRET_ACCESS_KEY.into(),
         region: REGION.into(),
+        writes,
+        _watching: watchers,
         database,
         http: aws_smithy_http_client::Builder::new().build_http(),
         servers,
@@ -95,6 +106,11 @@ pub async fn open(
 }
 
 impl Stores {
+    /// Reports writes to the tables from now on.
+    pub fn writes(&self) -> Writes {
+        self.writes.clone()
+    }
+
     /// Deletes the rows whose TTL has passed and tells how many; the embedded database does so only when asked.
     pub async fn sweep_ttl(&self) -> Result<usize> {
         let database = self.database.clone();

@@ -85,11 +85,10 @@ fn breaks(promise: Promise, design: Design, bus: bool, bounds: Bounds) {
     let system = System::new(design, bus, Api::Ended, bounds);
     let checker = system.checker().threads(1).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let mut found = checker.discoveries();
-    let Some(path) = found.remove(promise.name()) else {
-        panic!("it does not break «{}», but {:?}", promise.name(), found.keys());
-    };
+    let path = found.remove(promise.name());
+    assert!(path.is_some(), "it does not break «{}», but {:?}", promise.name(), found.keys());
     println!("breaks «{}»:", promise.name());
-    for action in path.into_actions() {
+    for action in path.into_iter().flat_map(|path| path.into_actions()) {
         println!("  {action:?}");
     }
 }

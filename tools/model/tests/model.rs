@@ -17,6 +17,8 @@ use gemhook_model::{
 };
 use stateright::{Checker, HasDiscoveries, Model};
 
+const DOCUMENTED: &str = include_str!("../../../docs/reliability.md");
+
 /// A worker dies, and an answer is lost.
 const FAULTS: Bounds = Bounds { leases: 2, crashes: 1, losses: 1, redrives: 0, give_up_at: 100 };
 /// Workers are slow: a row is leased three times and given up.
@@ -30,10 +32,23 @@ const LARGE: Bounds = Bounds { leases: 3, crashes: 1, losses: 1, redrives: 0, gi
 
 fn keeps_every_promise(bus: bool, api: Api, bounds: Bounds) {
     let system = System::new(Design::right(bus), bus, api, bounds);
-    let checker = system.checker().threads(2).spawn_bfs().join();
+    let checker = system.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
     println!("{states} states, {depth} steps deep: bus {bus}, the job is {api:?} at first, {bounds:?}");
     checker.assert_properties();
+    let figure = grouped(states);
+    assert!(
+        DOCUMENTED.contains(&format!("| {figure} |")),
+        "docs/reliability.md has no exploration of {figure} states"
+    );
+}
+
+/// With commas, as the page has it.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1_000), number % 1_000),
+    }
 }
 
 #[test]

@@ -1,8 +1,19 @@
-//! The threats in `docs/security.md`: all of them are there, and so is every test that is said to hold one.
+//! The threats in `docs/security.md`: all of them are there, and so is every test that is said to hold one. The same of
+//! the promises in `docs/reliability.md`.
 
 use std::{collections::HashSet, fs, path::Path};
 
 const TABLE: &str = include_str!("../../../../docs/security.md");
+const PROMISES: &str = include_str!("../../../../docs/reliability.md");
+
+fn all_tests() -> HashSet<String> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut tests = HashSet::new();
+    for folder in ["src", "tests", "tools"] {
+        functions(&root.join(folder), &mut tests);
+    }
+    tests
+}
 
 fn functions(folder: &Path, found: &mut HashSet<String>) {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -20,11 +31,7 @@ fn functions(folder: &Path, found: &mut HashSet<String>) {
 
 #[test]
 fn each_threat_is_held_by_tests_that_are_there_or_says_why_not() {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let mut tests = HashSet::new();
-    for folder in ["src", "tests", "tools"] {
-        functions(&root.join(folder), &mut tests);
-    }
+    let tests = all_tests();
     let (mut numbers, mut named) = (Vec::new(), 0);
     for line in TABLE.lines().skip_while(|line| !line.starts_with("## Threats")) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -40,4 +47,16 @@ fn each_threat_is_held_by_tests_that_are_there_or_says_why_not() {
     }
     assert_eq!(numbers, (1..=32).collect::<Vec<_>>());
     assert!(named > 50, "only {named} tests are named");
+}
+
+#[test]
+fn each_test_that_is_said_to_hold_a_promise_is_there() {
+    let tests = all_tests();
+    let spans = PROMISES.split('`').skip(1).step_by(2);
+    let names: Vec<&str> =
+        spans.filter(|span| span.contains('_') && !span.contains(['.', ' ', '/'])).collect();
+    for name in &names {
+        assert!(tests.contains(*name), "there is no test {name}");
+    }
+    assert!(names.len() > 25, "only {} tests are named", names.len());
 }

@@ -19,8 +19,8 @@
 //!
 //! # What is not modelled
 //!
-//! What is in the bucket, the text of the rows, TTL, erasing, and the calls that are refused for load: the SDK repeats
-//! them, and they change nothing.
+//! The bucket; ends of a job that have no output; rows that cannot be read; TTL and erasing; how followed jobs are
+//! looked at; clocks that disagree; calls that are refused for load, which the SDK repeats and which change nothing.
 //!
 //! - [`table`]: a row, and what a transition makes of it.
 //! - [`system`]: the state, and what each part does to it.

@@ -9,6 +9,7 @@ mod filter;
 mod jobs;
 mod local;
 mod manual;
+mod page;
 mod reconcile;
 mod render;
 mod replay;

@@ -257,6 +257,9 @@ async fn many_are_sent_at_once_and_copies_of_one_are_one_delivery() {
     let copies = ["orchard.ripened", "--id", "msg_same", "--repeat", "9", "--concurrency", "9"];
     assert_eq!(answer(&trigger(&test, &copies).await).as_array().unwrap().len(), 9);
     assert_eq!(count().await, 13);
+    let copies = ["--job", "batch", "--id", "msg_job", "--repeat", "3", "--concurrency", "3"];
+    assert_eq!(answer(&trigger(&test, &copies).await).as_array().unwrap().len(), 3);
+    assert_eq!(count().await, 14, "of one job, so with one body");
 
     let jobs = answer(&trigger(&test, &["--job", "batch", "--repeat", "3", "--concurrency", "3"]).await);
     let mut named = std::collections::BTreeSet::new();

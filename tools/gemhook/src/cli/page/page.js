@@ -23,6 +23,8 @@ function make(tag, text, more = {}) {
 const time = (at) => (typeof at === "number" ? new Date(at).toISOString().replace("T", " ").slice(0, 19) : "-");
 const end = (row) => (row.outcome ? `${row.state}/${row.outcome}` : row.state ?? "-");
 const jobOf = (row) => row.job ?? row.job_id ?? row.job_hint ?? "-";
+// For the shell, whatever the text holds.
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const to = (view, id) => `#/${view}/${encodeURIComponent(id)}`;
 
 const VIEWS = {
@@ -134,7 +136,7 @@ function deliveryStory({ row, job, changes }) {
     parts.push(make("h3", "Job"), link);
   }
   parts.push(make("h3", "Commands"));
-  parts.push(make("pre", `gemhook replay '${row.webhook_id}' --new-id\ngemhook deliveries redrive '${row.webhook_id}'`,
+  parts.push(make("pre", `gemhook replay ${quoted(row.webhook_id)} --new-id\ngemhook deliveries redrive ${quoted(row.webhook_id)}`,
     { tabindex: 0 }));
   return parts;
 }
@@ -146,7 +148,7 @@ function jobStory(row) {
   if (text) parts.push(make("h3", "Text"), make("pre", text, { tabindex: 0 }));
   for (const output of outputs ?? []) parts.push(make("h3", `Output ${output.key}`), fields(output));
   parts.push(make("h3", "Row"), fields(rest));
-  parts.push(make("h3", "Commands"), make("pre", `gemhook jobs fetch '${row.job_id}'`, { tabindex: 0 }));
+  parts.push(make("h3", "Commands"), make("pre", `gemhook jobs fetch ${quoted(row.job_id)}`, { tabindex: 0 }));
   return parts;
 }
 
@@ -154,6 +156,7 @@ function jobStory(row) {
 async function show(moved) {
   const { view, id } = place();
   const mine = ++asked;
+  document.title = id === undefined ? "gemhook dev" : `${plain(id)} - gemhook dev`;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#/${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -177,7 +180,6 @@ async function show(moved) {
   }
   byId("list").hidden = id !== undefined;
   byId("story").hidden = id === undefined;
-  document.title = id === undefined ? "gemhook dev" : `${plain(id)} - gemhook dev`;
   if (moved) byId("main").focus();
 }
 

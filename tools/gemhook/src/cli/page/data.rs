@@ -100,7 +100,7 @@ fn missing(what: &str) -> Response {
     (StatusCode::NOT_FOUND, Json(json!({"error": what}))).into_response()
 }
 
-/// Each change as it happens. Whoever was too slow for them is told to ask for the list again.
+/// Each change as it happens. A page that was too slow for them gets `lagged` and asks for the list again.
 pub(super) async fn changes(State(page): Shared) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let stream = stream::unfold(page.history.live(), |mut live| async {
         let event = match live.recv().await {

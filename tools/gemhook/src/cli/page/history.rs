@@ -1,4 +1,4 @@
-//! What deliveries went through since the page was opened for the first time. It is kept in memory, and only the newest.
+//! The changes of deliveries since the page is served. They are kept in memory, the newest 10,000 of them.
 
 use std::{
     collections::VecDeque,

@@ -15,9 +15,10 @@ use tokio::{
     sync::broadcast::error::RecvError,
 };
 
-use super::filter::duration;
+use super::{filter::duration, page::Served, target::Target};
 use crate::dev::{
     ADDRESSES, Addresses, Announced, BindingKeyOption, Change, DEFAULT_PORT, Machine, Options, Ports,
+    page_port,
 };
 use gemhook::clock::rfc3339;
 use gemhook::{config::MAX_RECORDED, secrets::Secret};
@@ -28,8 +29,8 @@ pub struct Args {
     /// Where tables, objects and the simulator's jobs are kept
     #[arg(long, value_name = "DIR", default_value = ".gemhook")]
     data: PathBuf,
-    /// The first of five ports in a row; 0 picks free ones
-    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=65531))]
+    /// The first of six ports in a row; 0 picks free ones
+    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=65530))]
     port: u16,
     /// Writes JSON: one object with all addresses, then one for each change of a delivery
     /// and one for each job announced
@@ -94,16 +95,20 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         ..Settings::default()
     };
     let ports = Ports::take(args.port).await?;
+    let page = Served::new(page_port(args.port).await?)?;
     let binding_key = args.binding_key.map(|key| match key {
         Some(key) => BindingKeyOption::Given(Secret::new(key)),
         None => BindingKeyOption::Made,
     });
     let record_first = args.record_first;
     let options = Options { simulator, binding_key, record_first, ..Options::new(args.data, ports) };
-    let machine = Machine::start(options).await?;
+    let mut machine = Machine::start(options).await?;
+    machine.addresses.page_url = Some(page.url.clone());
     let file = machine.addresses.data_dir.join(ADDRESSES);
     write_addresses(&file, &machine.addresses)?;
+    let page = tokio::spawn(page.run(Target::of_dev(machine.addresses.clone()).await?, machine.changes()));
     let shown = show(&machine, args.json).await;
+    page.abort();
     // It may be gone already; one that a crash leaves behind names ports where nobody answers.
     let _ = std::fs::remove_file(&file);
     machine.stop().await;
@@ -162,6 +167,9 @@ fn line(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
 
 fn greet(out: &mut dyn Write, at: &Addresses) -> io::Result<()> {
     writeln!(out, "gemhook dev: everything runs on this machine; Ctrl-C stops it\n")?;
+    if let Some(page) = &at.page_url {
+        writeln!(out, "  {:<9} {page:<24} what arrives, live, in a browser", "page")?;
+    }
     for (name, target, note) in [
         ("webhook", &at.webhook_url, "POST signed events here"),
         ("gemini", &at.gemini_url, "the Gemini API, simulated; any key will do"),

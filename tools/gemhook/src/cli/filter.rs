@@ -94,7 +94,7 @@ pub async fn newest(
     now: Millis,
     page: impl AsyncFn(Option<Item>) -> Result<Page, LedgerError>,
 ) -> Result<Vec<Value>, LedgerError> {
-    let mut newest = Newest { filter, most, now, rows: Vec::new() };
+    let mut newest = Newest::new(filter, most, now);
     let mut after = None;
     loop {
         let (rows, next) = page(after).await?;
@@ -107,15 +107,19 @@ pub async fn newest(
 }
 
 /// The newest rows until now; no more than these are held.
-struct Newest<'a> {
+pub struct Newest<'a> {
     filter: &'a Filter,
     most: usize,
     now: Millis,
-    rows: Vec<Value>,
+    pub rows: Vec<Value>,
 }
 
-impl Newest<'_> {
-    fn take(&mut self, page: Vec<Item>) {
+impl<'a> Newest<'a> {
+    pub fn new(filter: &'a Filter, most: usize, now: Millis) -> Self {
+        Self { filter, most, now, rows: Vec::new() }
+    }
+
+    pub fn take(&mut self, page: Vec<Item>) {
         let rows = page.into_iter().map(as_json).filter(|row| self.filter.lets_through(row, self.now));
         self.rows.extend(rows);
         // Open jobs have no time yet: they come first.

@@ -10,6 +10,7 @@ mod filter;
 mod jobs;
 mod local;
 mod manual;
+mod page;
 mod reconcile;
 mod render;
 mod replay;

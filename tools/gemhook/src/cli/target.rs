@@ -163,7 +163,8 @@ impl Target {
         Ok(target)
     }
 
-    async fn of_dev(at: Addresses) -> Result<Self> {
+    /// Of a `gemhook dev` that runs.
+    pub(super) async fn of_dev(at: Addresses) -> Result<Self> {
         answers(&at.dynamodb_url).await.with_context(|| {
             format!(
                 "{0} names {1}, but nothing answers there: start it again with `gemhook dev --data {0}`",

@@ -103,6 +103,9 @@ pub const ADDRESSES: &str = "addresses.json";
 /// Where everything is, and with which keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Addresses {
+    /// Only where somebody serves the page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_url: Option<String>,
     pub webhook_url: String,
     pub gemini_url: String,
     pub dynamodb_url: String,
@@ -202,6 +205,7 @@ impl Machine {
         let bus = Bus::open(&options.data)?;
 
         let addresses = Addresses {
+            page_url: None,
             webhook_url: format!("{webhook_url}/"),
             gemini_url: gemini_url.clone(),
             dynamodb_url: stores.dynamodb_url.clone(),

@@ -12,4 +12,4 @@ mod stream_pump;
 pub use bus::{Announced, Bus, BusFault};
 pub use changes::Change;
 pub use machine::{ADDRESSES, Addresses, BindingKeyOption, Machine, Options, quick};
-pub use ports::{DEFAULT_PORT, Ports};
+pub use ports::{DEFAULT_PORT, Ports, page_port};

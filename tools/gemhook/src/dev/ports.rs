@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
-/// The first of five ports in a row.
+/// The first of six ports in a row: the machine's five, and the page's.
 pub const DEFAULT_PORT: u16 = 8787;
 
 /// Sockets that are bound, but that nobody serves yet.
@@ -26,6 +26,11 @@ impl Ports {
             events: bind(first, 4).await?,
         })
     }
+}
+
+/// The port behind those of the machine, for the page.
+pub async fn page_port(first: u16) -> Result<TcpListener> {
+    bind(first, 5).await
 }
 
 async fn bind(first: u16, target: u16) -> Result<TcpListener> {

@@ -97,7 +97,7 @@ fn dev_tells_where_everything_is_and_ends_with_ctrl_c() {
 #[test]
 fn dev_names_a_port_that_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().min(65_531).to_string();
+    let port = taken.local_addr().unwrap().port().min(65_530).to_string();
     let folder = folder();
     let dev =
         Command::new(GEMHOOK).args(["dev", "--port", &port, "--data"]).arg(folder.path()).output().unwrap();

@@ -14,6 +14,7 @@ mod crash;
 mod docs;
 mod doctor;
 mod fake_aws;
+mod page;
 mod reading;
 mod replay;
 mod security;

@@ -257,6 +257,17 @@ async fn many_are_sent_at_once_and_copies_of_one_are_one_delivery() {
     let copies = ["orchard.ripened", "--id", "msg_same", "--repeat", "9", "--concurrency", "9"];
     assert_eq!(answer(&trigger(&test, &copies).await).as_array().unwrap().len(), 9);
     assert_eq!(count().await, 13);
+    let copies = ["--job", "batch", "--id", "msg_job", "--repeat", "3", "--concurrency", "3"];
+    assert_eq!(answer(&trigger(&test, &copies).await).as_array().unwrap().len(), 3);
+    assert_eq!(count().await, 14, "of one job, so with one body");
+    let mut piped = Command::new(GEMHOOK);
+    piped.args(["trigger", "--body", "-", "--repeat", "2", "--json"]).arg(test.tell(&test.machine.addresses));
+    let mut piped =
+        piped.env_remove("WEBHOOK_SECRET").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    piped.stdin.take().unwrap().write_all(b"piped").unwrap();
+    let output = tokio::task::spawn_blocking(move || piped.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(test.deliveries().await.iter().filter(|row| text(row, "body") == "piped").count(), 2);
 
     let jobs = answer(&trigger(&test, &["--job", "batch", "--repeat", "3", "--concurrency", "3"]).await);
     let mut named = std::collections::BTreeSet::new();

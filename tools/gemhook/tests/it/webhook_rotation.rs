@@ -30,7 +30,7 @@ use crate::{
     webhooks::{account, json_of, said},
 };
 
-/// Real time, and so many milliseconds more.
+/// Real time, moved forward by these milliseconds.
 #[derive(Default)]
 struct Ahead(AtomicI64);
 
@@ -106,7 +106,7 @@ async fn no_event_is_refused_while_the_secret_is_rotated_and_the_old_one_dropped
     let mut sent = test.machine.simulator.watch();
     let (asked, pinging) = pings(&test, &id);
     let mut answered = 0;
-    // Everything that was sent until now is answered 200, and so are these pings more.
+    // Everything that was sent until now is answered 200, and the next pings too.
     let mut accepted = async |more: usize| {
         let until = asked.load(Ordering::SeqCst) + more;
         while answered < until {

@@ -101,7 +101,7 @@ pub(super) async fn event(
 ) -> Result<Vec<u8>> {
     let wish = kind.wish(event_type.unwrap_or(kind.success()))?;
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on this machine")?;
-    // Whoever does not know the path cannot have a body of his own signed.
+    // Only the simulator knows the path, so nobody else can have a body signed.
     let path = format!("/{}", uuid::Uuid::new_v4());
     let webhook = json!({"uris": [format!("http://{}{path}", listener.local_addr()?)]});
     let (sender, mut came) = mpsc::channel(1);

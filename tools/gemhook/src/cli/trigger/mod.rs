@@ -47,7 +47,7 @@ pub struct Args {
     /// Makes a job of this kind in the running `gemhook dev` first, and sends the event of its end
     #[arg(long, value_name = "KIND", conflicts_with = "body")]
     job: Option<JobKind>,
-    /// Sends so many: each a new delivery, of its own job with --job; with --id all are copies of one delivery
+    /// Sends N events: each is a new delivery, with --job of its own job; with --id all are copies of one delivery
     #[arg(long, value_name = "N", conflicts_with = "print", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeat: Option<u32>,
     /// How many are on their way at once
@@ -88,7 +88,9 @@ enum Print {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let target = args.target.named_or_dev().await?;
     let signer = signer(&args, target.as_ref()).await?;
-    let plan = Plan { args: &args, target: target.as_ref(), signer };
+    // Standard input can be read once only.
+    let body = args.body.as_deref().map(read).transpose()?;
+    let plan = Plan { args: &args, target: target.as_ref(), signer, body };
     let to = args.to.clone();
     let Some(print) = args.print else {
         let sender = Sender::open(to, target.as_ref())?;
@@ -118,14 +120,16 @@ struct Plan<'a> {
     args: &'a Args,
     target: Option<&'a Target>,
     signer: Signer,
+    /// The content of `--body`.
+    body: Option<Vec<u8>>,
 }
 
 impl Plan<'_> {
     /// An event of now. Without an id of its own it gets a new one each time.
     async fn event(&self) -> Result<Signed> {
         let args = self.args;
-        let body = match (&args.body, args.job) {
-            (Some(path), _) => read(path)?,
+        let body = match (&self.body, args.job) {
+            (Some(body), _) => body.clone(),
             (None, Some(kind)) => {
                 let at = self.target.and_then(|target| target.dev.as_ref()).context(
                     "only the simulated Gemini API makes a job for an event: start `gemhook dev`, or name its folder with \

@@ -11,8 +11,8 @@ use crate::cli::{
     sender::{Answer, Sender},
 };
 
-/// Sends that many, so many at once. With an id of their own all are copies of one delivery, otherwise each is one of
-/// its own, and of its own job.
+/// Sends `repeat` events, `concurrency` at once. With `--id` all are copies of one delivery. Otherwise each is a delivery
+/// of its own, and of its own job.
 pub(super) async fn run(
     plan: &Plan<'_>,
     sender: &Sender,

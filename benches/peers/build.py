@@ -64,7 +64,7 @@ def peers(build=True, only=None):
 
 def ours(build):
     if build:
-        run(*"cargo build --release --locked --no-default-features --bin receiver".split())
+        run(*"cargo build --release --locked --package gemhook --bin receiver".split())
     binary = str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")).resolve() / "release/receiver")
     return Peer(OURS, [binary], binary, few_roots=True)
 

@@ -29,10 +29,9 @@ def free_port():
 def environment(command, folder):
     """What `gemhook env` prints, which also accepts the samples' signatures."""
     printed = subprocess.run([*command, "env", f"--local={folder}"], stdout=subprocess.PIPE, text=True, check=True)
-    variables = dict(line.split("=", 1) for line in printed.stdout.splitlines())
-    variables["WEBHOOK_SECRET"] += f" {SAMPLES_SECRET}"
+    lines = printed.stdout.replace('WEBHOOK_SECRET="', f'WEBHOOK_SECRET="{SAMPLES_SECRET} ', 1)
     file = pathlib.Path(folder, "env")
-    file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()), encoding="utf-8")
+    file.write_text(lines, encoding="utf-8")
     return str(file)
 
 
@@ -63,8 +62,9 @@ class Watch:
         return json.loads(done.stdout)
 
     def stop(self):
-        os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(timeout=30)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(timeout=30)
 
 
 def check(what, found, expected):
@@ -85,7 +85,7 @@ def main(gemhook, folder):
         check("its state is read", watch.invoke("archiver", "events/archiver.received.json"), {"records": 1})
         check("redriven", watch.invoke("archiver", "events/archiver.redriven.json"), {"records": 1})
         check("sweep", sorted(watch.invoke("archiver", "events/archiver.sweep.json"))[0], "due")
-        check("reconcile", sorted(watch.invoke("archiver", "events/archiver.reconcile.json"))[:2], ["ended", "entered"])
+        check("reconcile", sorted(watch.invoke("archiver", "events/archiver.reconcile.json"))[:3], ["disabled_webhooks", "ended", "entered"])
 
         event = pathlib.Path(folder, "event.json")
         printed = [gemhook, "trigger", "orchard.ripened", "--print", "lambda", "--id", "msg_fresh", f"--local={folder}"]

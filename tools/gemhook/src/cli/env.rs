@@ -27,7 +27,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         print_json(&variables)?;
     } else {
         for (name, value) in variables {
-            print_line(&format!("{name}={value}"))?;
+            // Quoted, because both a shell and cargo-lambda read it. No value has a quote, a backslash or a dollar sign.
+            print_line(&format!("{name}=\"{value}\""))?;
         }
     }
     Ok(ExitCode::SUCCESS)

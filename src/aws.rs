@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use crate::config::{Lookup, environment};
+use crate::environment::{Lookup, environment};
 
 /// The roots that sign AWS's endpoints: Amazon's four, and Starfield's, by which older programs know them.
 /// Source: Amazon Trust Services' repository.

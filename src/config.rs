@@ -7,19 +7,12 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use reqwest::Url;
 
+pub use crate::environment::{Lookup, environment};
 use crate::{
     on_job_ended::{self, OnJobEnded},
     secrets::{Secret, SecretSource},
     webhook::{SigningSecrets, Tolerance, binding::BindingKey},
 };
-
-/// Looks a variable up. A parameter, so that tests and the local machine need no process environment.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// The environment of this process, as a [`Lookup`].
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
 
 /// Where Google's API is.
 pub const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com";

@@ -55,6 +55,7 @@ pub mod attempt;
 pub mod aws;
 pub mod clock;
 pub mod config;
+mod environment;
 pub mod error;
 mod function_url;
 #[cfg(any(test, fuzzing))]

@@ -4,14 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use reqwest::Url;
-use serde_json::{Value, json};
 
 use super::{
     deliveries::{MAX_LISTED, counted, delivery, newest},
     filter::Filter,
     render::{plain, print_json, print_line},
-    resend::{Recorded, Resender},
-    sender::Answer,
+    resend::{Recorded, Resender, as_json, line},
     target::{Target, TargetArgs},
     trigger::signed::fresh_id,
 };
@@ -122,23 +120,4 @@ async fn filtered(target: &Target, filter: &Filter) -> Result<Vec<Recorded>> {
     let rows = newest(target, filter, MAX_LISTED).await?;
     let recorded = rows.iter().rev().map(Recorded::read);
     recorded.filter(|recorded| recorded.as_ref().map_or(true, Recorded::was_sent)).collect()
-}
-
-pub fn line(recorded: &Recorded, answer: &Answer) -> String {
-    let Recorded { webhook_id, event_type, job, .. } = recorded;
-    let sent =
-        if answer.webhook_id == *webhook_id { String::new() } else { format!(" as {}", answer.webhook_id) };
-    format!("{event_type:<26} {job}  {webhook_id}{sent}  {answer}")
-}
-
-pub fn as_json(recorded: &Recorded, answer: &Answer) -> Result<Value> {
-    let mut told = json!({
-        "replays": recorded.webhook_id,
-        "event_type": recorded.event_type,
-        "job": recorded.job,
-    });
-    if let (Some(told), Value::Object(answer)) = (told.as_object_mut(), serde_json::to_value(answer)?) {
-        told.extend(answer);
-    }
-    Ok(told)
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Url;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     render::field,
@@ -108,4 +108,25 @@ impl Resender {
         let signature = signer.sign(&id, now, &recorded.body)?;
         Ok(self.sender.send(&Signed::new(signature, id, now, recorded.body.clone())).await)
     }
+}
+
+/// A delivery and its answer, for people.
+pub fn line(recorded: &Recorded, answer: &Answer) -> String {
+    let Recorded { webhook_id, event_type, job, .. } = recorded;
+    let sent =
+        if answer.webhook_id == *webhook_id { String::new() } else { format!(" as {}", answer.webhook_id) };
+    format!("{event_type:<26} {job}  {webhook_id}{sent}  {answer}")
+}
+
+/// A delivery and its answer, for `--json`.
+pub fn as_json(recorded: &Recorded, answer: &Answer) -> Result<Value> {
+    let mut shown = json!({
+        "replays": recorded.webhook_id,
+        "event_type": recorded.event_type,
+        "job": recorded.job,
+    });
+    if let (Some(shown), Value::Object(answer)) = (shown.as_object_mut(), serde_json::to_value(answer)?) {
+        shown.extend(answer);
+    }
+    Ok(shown)
 }

@@ -15,7 +15,7 @@ use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::machine::context;
+use super::invocation::context;
 use gemhook::{clock::SystemClock, receiver::Receiver};
 
 /// What Lambda accepts in one request.

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use gemini_simulator::{ISSUER_KEYS, MovableClock, Settings, Simulator};
-use lambda_runtime::{Context, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
@@ -23,6 +23,7 @@ use super::{
     bus::{Announced, Bus},
     changes::Change,
     function_url,
+    invocation::{context, end_of_invocation},
     ports::{Ports, url},
     stores::{self, Stores, Writes},
     stream_pump::StreamPump,
@@ -30,7 +31,7 @@ use super::{
 use gemhook::{
     archiver::{Archiver, Clients},
     aws,
-    clock::{Clock, Millis, SharedClock, SystemClock, millis},
+    clock::{Clock, Millis, SharedClock, SystemClock},
     config::{ArchiverSettings, ReceiverSettings},
     ledger::Ledger,
     receiver::Receiver,
@@ -40,8 +41,6 @@ use gemhook::{
     worker::RetryPolicy,
 };
 
-/// How long an invocation of the archiver may take here, as in the template.
-const INVOCATION: Duration = Duration::from_secs(900);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks for open rows while nothing seems to be written.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -315,18 +314,6 @@ impl Clock for SimulatorClock {
     fn now(&self) -> Millis {
         gemini_simulator::clock::Clock::now(self.0.as_ref())
     }
-}
-
-/// The context of a synthetic invocation of a function that goes by this clock.
-pub(super) fn context(clock: &dyn Clock) -> Context {
-    let mut context = Context::default();
-    context.request_id = uuid::Uuid::new_v4().to_string();
-    context.deadline = u64::try_from(end_of_invocation(clock)).unwrap_or(u64::MAX);
-    context
-}
-
-fn end_of_invocation(clock: &dyn Clock) -> Millis {
-    clock.now() + millis(INVOCATION)
 }
 
 fn receiver(addresses: &Addresses, stores: &Stores) -> Result<Receiver> {

@@ -4,6 +4,7 @@
 mod bus;
 mod changes;
 mod function_url;
+mod invocation;
 mod machine;
 mod ports;
 pub mod stores;

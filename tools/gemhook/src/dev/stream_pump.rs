@@ -12,7 +12,7 @@ use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, broadcast};
 
-use super::{changes::Change, machine::context, stores::Writes};
+use super::{changes::Change, invocation::context, stores::Writes};
 use gemhook::{archiver::Archiver, clock::Clock};
 
 /// Between two looks at the stream while nothing seems to be written.

@@ -9,8 +9,7 @@ use tokio::sync::mpsc;
 use super::delivery;
 use crate::cli::{
     render::{plain, print_json, print_line},
-    replay::{as_json, line},
-    resend::{Recorded, Resender},
+    resend::{Recorded, Resender, as_json, line},
     target::Target,
 };
 

@@ -4,10 +4,14 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
-use super::{
-    observed::Found,
-    script::{COPIES, FAULTY, REQUESTS},
-};
+use super::observed::Found;
+
+/// Requests of the batch.
+pub(super) const REQUESTS: u64 = 1000;
+/// Requests of the batch that are wrong, so that a part of it fails.
+pub(super) const FAULTY: u64 = 3;
+/// Of the event, at once.
+pub(super) const COPIES: u32 = 3;
 
 /// How one delivery was answered.
 #[derive(Debug, Serialize)]

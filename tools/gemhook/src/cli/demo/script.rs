@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     observed::Found,
-    report::{Answer, Ids, Played, Report},
+    report::{Answer, COPIES, FAULTY, Ids, Played, REQUESTS, Report},
 };
 use crate::{
     cli::trigger::signed::{Signed, Signer, fresh_id},
@@ -24,11 +24,6 @@ use gemhook::{
     webhook::SigningSecrets,
 };
 use gemini_simulator::{DynamicForm, Sent, Settings};
-
-pub(super) const REQUESTS: u64 = 1000;
-/// Requests of the batch that are wrong, so that a part of it fails.
-pub(super) const FAULTY: u64 = 3;
-pub(super) const COPIES: u32 = 3;
 
 const MODEL: &str = "models/gemini-flash";
 const TIMEOUT: Duration = Duration::from_secs(120);

@@ -8,6 +8,9 @@ use gemhook::clock::from_rfc3339;
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+/// The headers of Standard Webhooks.
+pub(super) const NAMES: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+
 #[derive(Default)]
 pub(super) struct Captured {
     pub headers: HeaderMap,

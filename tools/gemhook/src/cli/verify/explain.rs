@@ -7,19 +7,14 @@ use lambda_http::http::HeaderMap;
 use super::{
     anchors::Anchors,
     bodies,
-    captured::{Captured, seconds},
+    captured::{Captured, NAMES, seconds},
     partial_capture,
     readings::{self, Reading},
     report::Report,
+    times::{Clock, WIDE, span, told},
     token,
 };
-use gemhook::clock::rfc3339;
 use gemhook::webhook::{Event, Rejection, SigningSecrets, Tolerance, Trust, Unverified, Verified, Verifier};
-
-pub(super) const NAMES: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
-
-/// Takes any time, so that what else is wrong can be told.
-pub(super) const WIDE: Tolerance = Tolerance { past_seconds: i64::MAX, future_seconds: i64::MAX };
 
 pub(super) fn explain(captured: &Captured, anchors: &Anchors, tolerance: Tolerance, at: i64) -> Report {
     let mut report = Report::default();
@@ -62,13 +57,6 @@ pub(super) fn explain(captured: &Captured, anchors: &Anchors, tolerance: Toleran
         binding(&mut report, verified, anchors);
     }
     report
-}
-
-/// In seconds since the epoch.
-#[derive(Clone, Copy)]
-pub(super) struct Clock {
-    pub signed: i64,
-    pub at: i64,
 }
 
 fn secrets(report: &mut Report, anchors: &Anchors) -> Option<SigningSecrets> {
@@ -291,20 +279,5 @@ fn binding(report: &mut Report, verified: &Verified, anchors: &Anchors) {
             );
             report.refused(Rejection::NotBound);
         }
-    }
-}
-
-pub(super) fn told(seconds: i64) -> String {
-    let text = rfc3339(seconds.saturating_mul(1000));
-    if text.is_empty() { seconds.to_string() } else { text }
-}
-
-pub(super) fn span(seconds: i64) -> String {
-    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
-        7200..172_800 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{days} days {hours} h"),
     }
 }

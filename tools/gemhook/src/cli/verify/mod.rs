@@ -8,6 +8,7 @@ mod explain;
 mod partial_capture;
 mod readings;
 mod report;
+mod times;
 mod token;
 
 use std::{path::PathBuf, process::ExitCode};

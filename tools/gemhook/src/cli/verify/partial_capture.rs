@@ -4,10 +4,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     anchors::Anchors,
-    captured::{Captured, Kept},
-    explain::{NAMES, told},
+    captured::{Captured, Kept, NAMES},
     readings,
     report::Report,
+    times::told,
 };
 
 pub(super) fn explain(report: &mut Report, captured: &Captured, kept: &Kept, anchors: &Anchors) {

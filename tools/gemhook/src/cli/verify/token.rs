@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{
     anchors::Anchors,
     captured::Captured,
-    explain::{Clock, WIDE, span, told},
     report::Report,
+    times::{Clock, WIDE, span, told},
 };
 use gemhook::webhook::{Rejection, Unverified, Verifier};
 

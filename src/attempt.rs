@@ -9,7 +9,7 @@
 //! | check | rules out |
 //! | --- | --- |
 //! | [`Gemini::probe`](crate::gemini::Gemini::probe): the key can list batches | a key that does not work |
-//! | the project of the key has a webhook at our URL (only for a job of ours) | a key of another project |
+//! | the project of the key has a webhook at our URL (for a job of ours; not where its token proves that) | a key of another project |
 //! | the job is still not found | a job that has appeared meanwhile |
 //!
 //! A job that is certainly ours is then `gone`, unless its objects are in the bucket already (`archive::restore`). Any
@@ -89,7 +89,10 @@ impl Attempt<'_> {
                     if task.row.error_kind == Some(ErrorKind::OutputMissing) =>
                 {
                     self.archive.gemini.probe().await?;
-                    self.check_project().await?;
+                    // The key has just read the job. Where Google's key signed the event, no webhook need be listed.
+                    if task.row.trust == Trust::Project {
+                        self.check_project().await?;
+                    }
                     return self.archive.archive_job(Task { last_look: true, ..task }).await;
                 }
                 other => return other,
@@ -101,12 +104,14 @@ impl Attempt<'_> {
     /// foreign.
     async fn absent(&self, task: Task<'_>, ours: bool, why: String) -> Result<Report, ProcessingError> {
         let row = task.row;
+        // A token proves that the job's application named our address itself, so no webhook need be listed.
+        let has_webhook = ours && !(row.trust == Trust::Issuer && self.archive.is_bound(row, None).await?);
         let was_unauthorized = row.error_kind == Some(ErrorKind::Unauthorized);
         if ours && was_unauthorized {
             self.archive.gemini.probe().await?;
         }
         // Where our own secret signed the event, its webhook must be listed: a key of another project shows at once.
-        if ours && (was_unauthorized || row.scheme.as_deref() == Some("v1")) {
+        if has_webhook && (was_unauthorized || row.scheme.as_deref() == Some("v1")) {
             self.check_project().await?;
         }
         let waited = until(row.error_began(ErrorKind::NotFound, task.now), task.now);
@@ -114,7 +119,7 @@ impl Attempt<'_> {
             return Err(ProcessingError::NotFound(why));
         }
         self.archive.gemini.probe().await?;
-        if ours {
+        if has_webhook {
             self.check_project().await?;
         }
         match self.archive.archive_job(task).await {

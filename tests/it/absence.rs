@@ -1,8 +1,10 @@
 //! A job that cannot be read is not gone for that: it is looked for, the key is looked at, and an end can be undone.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use gemhook::{
     job::JobKind,
     ledger::{Fence, NewDelivery},
+    webhook::binding::BindingKey,
 };
 use serde_json::{Value, json};
 
@@ -183,6 +185,24 @@ async fn a_followed_job_that_the_key_of_another_project_does_not_find_is_not_gon
     let _ = rig.ledger().watch(JOB, rig.now() + 7 * DAY).await.unwrap();
     let row = work_for(&rig, &id, 5 * DAY).await;
     assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "unauthorized"), "{row:?}");
+}
+
+/// A stack with dynamic webhooks only: no webhook of the project has our address, and none need have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_ours_by_its_token_ends_gone_where_no_webhook_is_registered() {
+    const BINDING: &str = "correct horse battery";
+    let rig = rig_that_says(Answer::fault(404, "no"), &[("BINDING_KEY", BINDING)]).await;
+    webhooks(&rig, "https://another.example/");
+    let mut event = told();
+    event["user_metadata"] = json!({"gemhook_token": BindingKey::parse(BINDING).unwrap().mint()});
+    rig.deliver("msg_1", &event).await;
+    // As if Google's key had signed it.
+    let put = rig.test.dynamodb().update_item().table_name("rig-deliveries");
+    let put = put.key("webhook_id", AttributeValue::S("msg_1".into()));
+    let put = put.update_expression("SET trust = :issuer, scheme = :v1a");
+    let put = put.expression_attribute_values(":issuer", AttributeValue::S("issuer".into()));
+    put.expression_attribute_values(":v1a", AttributeValue::S("v1a".into())).send().await.unwrap();
+    assert_eq!(end(&work_for(&rig, "msg_1", 5 * DAY).await), "done/gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,24 @@ pub struct Attempt<'a> {
     pub webhook_url: Option<&'a str>,
 }
 
+/// What proves that a job is ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// Our own signing secret, or our list of batches.
+    Project,
+    /// A binding token: the application named our address in the job itself.
+    Token,
+    /// The application watches the job.
+    Watched,
+}
+
+impl Proof {
+    /// Whether a webhook of the key's project must be at our URL. A job with a token needs no registered webhook.
+    fn needs_webhook(self) -> bool {
+        self != Self::Token
+    }
+}
+
 impl Attempt<'_> {
     /// Reads the job and stores its outputs in the bucket.
     pub async fn run(&self, task: Task<'_>) -> Attempted {
@@ -52,19 +70,19 @@ impl Attempt<'_> {
         if !matches!(report, Err(ProcessingError::NotFound(_) | ProcessingError::Rejected(_))) {
             return Attempted { report, ours: true };
         }
-        let ours = match self.is_ours(task.row).await {
-            Ok(ours) => ours,
+        let proof = match self.proof(task.row).await {
+            Ok(proof) => proof,
             Err(error) => return Attempted { report: Err(error), ours: true },
         };
         let report = match report {
-            Err(ProcessingError::NotFound(why)) => self.absent(task, ours, why).await,
+            Err(ProcessingError::NotFound(why)) => self.absent(task, proof, why).await,
             // If the API rejects every request of the key, the error is of the key and not of the job.
             rejected => match self.archive.gemini.probe().await {
                 Ok(()) => rejected,
                 Err(error) => Err(error),
             },
         };
-        Attempted { report, ours }
+        Attempted { report, ours: proof.is_some() }
     }
 
     /// Tries, and tries again inside the lease while the waits are short. An output that was missing before is lost
@@ -102,16 +120,20 @@ impl Attempt<'_> {
 
     /// A job that the API does not know. It is looked for again, and in the end it is gone where it was ours, else
     /// foreign.
-    async fn absent(&self, task: Task<'_>, ours: bool, why: String) -> Result<Report, ProcessingError> {
+    async fn absent(
+        &self,
+        task: Task<'_>,
+        proof: Option<Proof>,
+        why: String,
+    ) -> Result<Report, ProcessingError> {
         let row = task.row;
-        // A token proves that the job's application named our address itself, so no webhook need be listed.
-        let has_webhook = ours && !(row.trust == Trust::Issuer && self.archive.is_bound(row, None).await?);
+        let (ours, needs_webhook) = (proof.is_some(), proof.is_some_and(Proof::needs_webhook));
         let was_unauthorized = row.error_kind == Some(ErrorKind::Unauthorized);
         if ours && was_unauthorized {
             self.archive.gemini.probe().await?;
         }
         // Where our own secret signed the event, its webhook must be listed: a key of another project shows at once.
-        if has_webhook && (was_unauthorized || row.scheme.as_deref() == Some("v1")) {
+        if needs_webhook && (was_unauthorized || row.scheme.as_deref() == Some("v1")) {
             self.check_project().await?;
         }
         let waited = until(row.error_began(ErrorKind::NotFound, task.now), task.now);
@@ -119,7 +141,7 @@ impl Attempt<'_> {
             return Err(ProcessingError::NotFound(why));
         }
         self.archive.gemini.probe().await?;
-        if has_webhook {
+        if needs_webhook {
             self.check_project().await?;
         }
         match self.archive.archive_job(task).await {
@@ -141,10 +163,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the job is ours for certain: by our own secret or list, by a binding token, or because it is watched.
-    async fn is_ours(&self, row: &Delivery) -> Result<bool, ProcessingError> {
-        if row.trust == Trust::Project || self.archive.is_bound(row, None).await? {
-            return Ok(true);
+    /// What proves that the job is ours, if anything does.
+    async fn proof(&self, row: &Delivery) -> Result<Option<Proof>, ProcessingError> {
+        if row.trust == Trust::Project {
+            return Ok(Some(Proof::Project));
+        }
+        if self.archive.is_bound(row, None).await? {
+            return Ok(Some(Proof::Token));
         }
         // An application may follow a job by the name that the API gave it, or as the event spells it.
         let name = self.archive.job_name(row).map(|name| name.to_string());
@@ -156,9 +181,9 @@ impl Attempt<'_> {
                 .await
                 .map_err(|error| ProcessingError::transient(error.to_string()))?;
             if job.is_some_and(|job| job.contains_key(attr::WATCH_UNTIL)) {
-                return Ok(true);
+                return Ok(Some(Proof::Watched));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }

@@ -11,7 +11,6 @@ use std::{
     process::ExitCode,
 };
 
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -21,7 +20,7 @@ use tracing::{
 use tracing_subscriber::filter::Targets;
 
 use crate::{
-    clock::{Clock, Millis, SystemClock},
+    clock::{Clock, Millis, SystemClock, rfc3339},
     metrics,
 };
 
@@ -40,12 +39,10 @@ pub fn levels(usual: &str) -> Targets {
 }
 
 /// Whether an event is written. Other crates never log below `INFO`, whatever `RUST_LOG` says: the SDK's traces contain
-/// whole answers, with secrets and bodies. Metrics are counted at every level.
+/// whole answers, with secrets and bodies.
 pub fn is_written(levels: &Targets, about: &Metadata<'_>) -> bool {
     let ours = about.target().split("::").next() == Some("gemhook");
-    let chosen =
-        levels.would_enable(about.target(), about.level()) && (ours || *about.level() <= Level::INFO);
-    chosen || (ours && about.fields().field(METRICS).is_some())
+    levels.would_enable(about.target(), about.level()) && (ours || *about.level() <= Level::INFO)
 }
 
 struct Lines {
@@ -54,7 +51,8 @@ struct Lines {
 
 impl Subscriber for Lines {
     fn enabled(&self, about: &Metadata<'_>) -> bool {
-        about.is_event() && is_written(&self.levels, about)
+        // A function counts at every level.
+        about.is_event() && (is_written(&self.levels, about) || about.fields().field(METRICS).is_some())
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -85,10 +83,9 @@ impl Subscriber for Lines {
 
 fn line(event: &Event<'_>, now: Millis) -> String {
     let about = event.metadata();
-    let time = DateTime::from_millis(now).fmt(DateTimeFormat::DateTime).unwrap_or_default();
     let mut fields = Fields { line: String::with_capacity(512), now };
     fields.line.push('{');
-    fields.text("timestamp", &time);
+    fields.text("timestamp", &rfc3339(now));
     fields.text("level", about.level().as_str());
     event.record(&mut fields);
     fields.text("target", about.target());

@@ -3,7 +3,8 @@
 //! It is called after the outputs are in the bucket and the job's row is written, and before the delivery is done. So
 //! it is called at least once for each job: again, where the worker dies or the function fails. Its argument is what
 //! the event bus receives, too; `detail["id"]` is the same on every call for the same end, so use it as the key of
-//! what you write. A failure is tried again with growing waits, for 72 hours.
+//! what you write. A failure is tried again with growing waits, for 72 hours. A panic
+//! counts as a crash of the worker: after five the row ends as `failed`, its outputs safe.
 //!
 //! ```
 //! use gemhook::on_job_ended::{Ended, OnJobEnded};

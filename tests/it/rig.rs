@@ -175,6 +175,16 @@ impl Rig {
         assert_eq!(Arc::clone(&self.receiver).invoke(event).await.unwrap()["statusCode"], 200);
     }
 
+    /// As if Google's key had signed a delivery, for a stack that has dynamic webhooks only.
+    pub async fn signed_by_google(&self, id: &str) {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let update = self.test.dynamodb().update_item().table_name(&self.tables.deliveries);
+        let update =
+            update.key("webhook_id", text(id)).update_expression("SET trust = :trust, scheme = :scheme");
+        let update = update.expression_attribute_values(":trust", text("issuer"));
+        update.expression_attribute_values(":scheme", text("v1a")).send().await.unwrap();
+    }
+
     /// Has the archiver work a row, as its stream would, and shows what became of it.
     pub async fn work(&self, id: &str) -> Row {
         self.work_until(id, 15 * MINUTE).await

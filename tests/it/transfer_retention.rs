@@ -96,3 +96,19 @@ async fn a_file_that_is_missing_for_a_day_is_archived_when_it_comes() {
     rig.later(HOUR);
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");
 }
+
+/// No webhook of the project has our address, and none need have it: the key has just read the job.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_job_that_google_signed_is_lost_without_a_registered_webhook() {
+    let rig = rig().await;
+    let elsewhere = json!({"webhooks": [{"id": "w", "uri": "https://another.example/", "state": "enabled"}]});
+    rig.api.says("webhooks", [Answer::json(elsewhere)]);
+    rig.api.says(FILE, [Answer::fault(404, "no")]);
+    rig.deliver("msg_1", &event("batch.succeeded", JOB)).await;
+    rig.signed_by_google("msg_1").await;
+    for hours in [0, 47, 1, 1] {
+        rig.later(hours * HOUR);
+        rig.work("msg_1").await;
+    }
+    assert_eq!(end(&rig.row("msg_1").await), "done/gone");
+}

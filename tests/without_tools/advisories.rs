@@ -35,7 +35,9 @@ fn locked() -> BTreeMap<&'static str, Vec<[u64; 3]>> {
 #[test]
 fn no_locked_crate_has_a_fault_that_we_know_of() {
     let locked = locked();
-    assert!(locked.len() > 200 && locked.contains_key("jsonwebtoken"), "{} crates", locked.len());
+    // Without the tools there are fewer.
+    let expected = if locked.contains_key("gemhook-cli") { 300 } else { 200 };
+    assert!(locked.len() > expected && locked.contains_key("jsonwebtoken"), "{} crates", locked.len());
     for (advisory, name, mended) in ADVISORIES {
         for version in locked.get(name).into_iter().flatten() {
             assert!(mended.is_some_and(|mended| *version >= mended), "{name} {version:?}: {advisory}");

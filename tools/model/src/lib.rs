@@ -248,25 +248,7 @@ impl Model for System {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        macro_rules! always {
-            ($($promise:ident),*) => {
-                vec![$(Property::always(Promise::$promise.name(), |system, state| {
-                    system.keeps(Promise::$promise, state)
-                })),*]
-            };
-        }
-        let mut all: Vec<Property<Self>> = always![
-            Acknowledged,
-            Fenced,
-            TakenOverLate,
-            Absorbing,
-            CommittedOnce,
-            NoLeaseLeft,
-            Announced,
-            RedriveKnown,
-            Ends,
-            NotLost
-        ];
+        let mut all = promise::properties();
         // The exploration reaches what it is about.
         all.push(Property::sometimes("a lease is taken over, and another row ends", |_, state: &State| {
             let rows = || state.rows.iter().flatten();
@@ -277,7 +259,7 @@ impl Model for System {
 }
 
 impl System {
-    fn keeps(&self, promise: Promise, state: &State) -> bool {
+    pub(crate) fn keeps(&self, promise: Promise, state: &State) -> bool {
         promise.holds(self, state) || self.reported.swap(true, Ordering::Relaxed)
     }
 }

@@ -3,44 +3,49 @@
 use std::{cell::RefCell, rc::Rc};
 
 use gemhook::ledger::{DeliveryState, Outcome};
+use stateright::Property;
 
 use crate::{
     system::{Api, LAST_TICK, Lease, State, System, Take, Worker, Write},
     table::Row,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Promise {
-    Acknowledged,
-    Fenced,
-    TakenOverLate,
-    Absorbing,
-    CommittedOnce,
-    NoLeaseLeft,
-    Announced,
-    RedriveKnown,
-    Ends,
-    NotLost,
+/// Makes the enum and what stateright checks of it, so that no promise is left out of the check.
+macro_rules! promises {
+    ($($promise:ident => $name:literal,)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Promise {
+            $($promise,)*
+        }
+
+        impl Promise {
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$promise => $name,)*
+                }
+            }
+        }
+
+        pub(crate) fn properties() -> Vec<Property<System>> {
+            vec![$(Property::always($name, |system: &System, state| system.keeps(Promise::$promise, state)),)*]
+        }
+    };
+}
+
+promises! {
+    Acknowledged => "a 2xx answer means that a row is durable",
+    Fenced => "a worker whose lease was taken over writes nothing",
+    TakenOverLate => "a lease is taken over only after its end",
+    Absorbing => "a row that has ended changes only by a redrive",
+    CommittedOnce => "a job's end is written once, and only a gone end is replaced, once, by an output",
+    NoLeaseLeft => "a worker that lives leaves no lease behind",
+    Announced => "what is announced is committed, and what is committed is announced",
+    RedriveKnown => "a redrive whose answer was lost is reported as made",
+    Ends => "left to the sweep, every row ends",
+    NotLost => "left to the sweep and to redrives, every row is done and the job is archived",
 }
 
 impl Promise {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Acknowledged => "a 2xx answer means that a row is durable",
-            Self::Fenced => "a worker whose lease was taken over writes nothing",
-            Self::TakenOverLate => "a lease is taken over only after its end",
-            Self::Absorbing => "a row that has ended changes only by a redrive",
-            Self::CommittedOnce => {
-                "a job's end is written once, and only a gone end is replaced, once, by an output"
-            }
-            Self::NoLeaseLeft => "a worker that lives leaves no lease behind",
-            Self::Announced => "what is announced is committed, and what is committed is announced",
-            Self::RedriveKnown => "a redrive whose answer was lost is reported as made",
-            Self::Ends => "left to the sweep, every row ends",
-            Self::NotLost => "left to the sweep and to redrives, every row is done and the job is archived",
-        }
-    }
-
     /// Whether the promise holds in this state. The last two are asked of what becomes of the state if nothing but
     /// sweeps happen from here on: so from every state there is a way to the end, and it is the one that is taken.
     pub fn holds(self, system: &System, state: &State) -> bool {

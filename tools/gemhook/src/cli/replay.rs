@@ -65,7 +65,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let to_itself = args.to.is_none();
     let resender = Resender::open(args.to, args.secret, &target).await?;
 
-    let (mut told, mut accepted) = (Vec::new(), 0);
+    let (mut answers, mut accepted) = (Vec::new(), 0);
     for one in &recorded {
         if !resender.keeps_form_of(one) {
             eprintln!(
@@ -78,13 +78,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         let answer = resender.send(one, id).await?;
         accepted += usize::from(answer.is_success());
         if args.json {
-            told.push(as_json(one, &answer)?);
+            answers.push(as_json(one, &answer)?);
         } else {
             print_line(&plain(&line(one, &answer)))?;
         }
     }
     if args.json {
-        print_json(&told)?;
+        print_json(&answers)?;
     } else if recorded.is_empty() {
         print_line("no delivery matches: `gemhook deliveries list` shows those there are")?;
     } else {

@@ -128,56 +128,37 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The settings of both functions, by the names that they read from their environment.
+    /// One of the settings of both functions, by the name that they read from their environment.
     pub fn setting(&self, name: &str) -> Option<String> {
-        let value = match name {
-            "DELIVERIES_TABLE" => &self.deliveries_table,
-            "JOBS_TABLE" => &self.jobs_table,
-            "BUCKET" => &self.bucket,
-            "GEMINI_API_KEY" => &self.gemini_api_key,
-            "GEMINI_BASE_URL" => &self.gemini_url,
-            "WEBHOOK_URL" | "JWT_AUDIENCE" => &self.webhook_url,
-            "WEBHOOK_SECRET" => &self.webhook_secret,
-            "JWKS_URL" => &self.jwks_url,
-            "AWS_ENDPOINT_URL_DYNAMODB" => &self.dynamodb_url,
-            "BINDING_KEY" => return self.binding_key.clone(),
-            "RECORD_FIRST" => return Some(self.record_first.to_string()),
-            "RECONCILE_BATCHES" | "DYNAMIC_WEBHOOKS" => return Some("true".to_owned()),
-            _ => return None,
-        };
-        Some(value.clone())
+        self.environment().remove(name)
     }
 
     /// The environment of both functions, as Lambda would set it.
     pub fn environment(&self) -> BTreeMap<&'static str, String> {
-        let aws = [
+        let always = [
             ("AWS_ACCESS_KEY_ID", &self.aws_access_key_id),
             ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb_url),
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.eventbridge_url),
             ("AWS_ENDPOINT_URL_S3", &self.s3_url),
             ("AWS_REGION", &self.aws_region),
             ("AWS_SECRET_ACCESS_KEY", &self.aws_secret_access_key),
+            ("BUCKET", &self.bucket),
+            ("DELIVERIES_TABLE", &self.deliveries_table),
+            ("GEMINI_API_KEY", &self.gemini_api_key),
+            ("GEMINI_BASE_URL", &self.gemini_url),
+            ("JOBS_TABLE", &self.jobs_table),
+            ("JWKS_URL", &self.jwks_url),
+            ("JWT_AUDIENCE", &self.webhook_url),
+            ("WEBHOOK_SECRET", &self.webhook_secret),
+            ("WEBHOOK_URL", &self.webhook_url),
         ];
-        let settings = FUNCTION_SETTINGS.into_iter().chain(["BINDING_KEY"]);
-        let settings = settings.filter_map(|name| Some((name, self.setting(name)?)));
-        aws.into_iter().map(|(name, value)| (name, value.clone())).chain(settings).collect()
+        let mut variables = BTreeMap::from(always.map(|(name, value)| (name, value.clone())));
+        variables.extend(["DYNAMIC_WEBHOOKS", "RECONCILE_BATCHES"].map(|name| (name, "true".to_owned())));
+        variables.insert("RECORD_FIRST", self.record_first.to_string());
+        variables.extend(self.binding_key.clone().map(|key| ("BINDING_KEY", key)));
+        variables
     }
 }
-
-/// The settings that a function needs to run on the local machine in a process of its own.
-const FUNCTION_SETTINGS: [&str; 11] = [
-    "BUCKET",
-    "DELIVERIES_TABLE",
-    "DYNAMIC_WEBHOOKS",
-    "GEMINI_API_KEY",
-    "GEMINI_BASE_URL",
-    "JOBS_TABLE",
-    "JWKS_URL",
-    "JWT_AUDIENCE",
-    "RECORD_FIRST",
-    "WEBHOOK_SECRET",
-    "WEBHOOK_URL",
-];
 
 pub struct Machine {
     pub addresses: Addresses,

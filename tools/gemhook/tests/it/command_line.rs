@@ -66,6 +66,30 @@ impl FakeAws {
     }
 }
 
+/// A function counts at every level. The machine counts nothing, so a delivery that is accepted is no news for stderr.
+#[test]
+fn dev_writes_nothing_to_stderr_about_what_goes_well() {
+    let folder = folder();
+    let mut dev = Command::new(GEMHOOK)
+        .args(["dev", "--json", "--port", "0", "--data"])
+        .arg(folder.path())
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut lines = BufReader::new(dev.stdout.take().unwrap());
+    lines.read_line(&mut first).unwrap();
+    let local = format!("--local={}", folder.path().display());
+    let sent = Command::new(GEMHOOK).args(["trigger", "orchard.ripened", &local]).output().unwrap();
+    assert!(sent.status.success(), "{sent:?}");
+    let stopped = Command::new("kill").args(["-INT", &dev.id().to_string()]).status();
+    assert!(stopped.unwrap().success());
+    let said = dev.wait_with_output().unwrap().stderr;
+    assert_eq!(String::from_utf8_lossy(&said), "");
+}
+
 #[test]
 fn dev_tells_where_everything_is_and_ends_with_ctrl_c() {
     let folder = folder();

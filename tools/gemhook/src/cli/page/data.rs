@@ -23,7 +23,7 @@ use crate::cli::{
 use gemhook::ledger::schema::attr;
 
 /// As many as a person looks through.
-const MOST: usize = 500;
+const MAX_ROWS: usize = 500;
 
 type Shared = State<Arc<Page>>;
 
@@ -41,17 +41,32 @@ impl IntoResponse for Fault {
     }
 }
 
-pub(super) async fn deliveries(State(page): Shared) -> Result<Json<Value>, Fault> {
+enum Table {
+    Deliveries,
+    Jobs,
+}
+
+/// The newest rows of a table, as `filter::newest` finds them: its future cannot go from thread to thread, as a
+/// server's must.
+async fn newest(page: &Page, table: Table) -> Result<Vec<Value>, Fault> {
     let (ledger, all) = (page.target.ledger()?, Filter::default());
-    let (mut newest, mut after) = (Newest::new(&all, MOST, page.target.clock.now()), None);
+    let (mut newest, mut after) = (Newest::new(&all, MAX_ROWS, page.target.clock.now()), None);
     loop {
-        let (rows, next) = ledger.all_deliveries(after).await?;
+        let (rows, next) = match table {
+            Table::Deliveries => ledger.all_deliveries(after).await?,
+            Table::Jobs => ledger.all_jobs(after).await?,
+        };
         newest.take(rows);
         after = next;
         if after.is_none() {
-            return Ok(Json(newest.rows.into_iter().map(without_body).collect()));
+            return Ok(newest.rows);
         }
     }
+}
+
+pub(super) async fn deliveries(State(page): Shared) -> Result<Json<Value>, Fault> {
+    let rows = newest(&page, Table::Deliveries).await?;
+    Ok(Json(rows.into_iter().map(without_body).collect()))
 }
 
 /// A list shows no bodies.
@@ -76,17 +91,8 @@ pub(super) async fn delivery(State(page): Shared, Path(id): Path<String>) -> Res
     Ok(Json(json!({"row": row, "job": job, "changes": page.history.of(&id)})).into_response())
 }
 
-pub(super) async fn jobs(State(page): Shared) -> Result<Json<Value>, Fault> {
-    let (ledger, all) = (page.target.ledger()?, Filter::default());
-    let (mut newest, mut after) = (Newest::new(&all, MOST, page.target.clock.now()), None);
-    loop {
-        let (rows, next) = ledger.all_jobs(after).await?;
-        newest.take(rows);
-        after = next;
-        if after.is_none() {
-            return Ok(Json(newest.rows.into()));
-        }
-    }
+pub(super) async fn jobs(State(page): Shared) -> Result<Json<Vec<Value>>, Fault> {
+    Ok(Json(newest(&page, Table::Jobs).await?))
 }
 
 pub(super) async fn job(State(page): Shared, Path(id): Path<String>) -> Result<Response, Fault> {

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use crate::dev::Change;
 use gemhook::clock::{Clock, Millis, SystemClock};
 
-const KEPT: usize = 10_000;
+const MAX_CHANGES: usize = 10_000;
 
 /// A change, and when it was seen.
 #[derive(Clone, Debug, Serialize)]
@@ -46,7 +46,7 @@ impl History {
 
     fn add(&self, seen: Seen) {
         let mut all = self.all();
-        if all.len() >= KEPT {
+        if all.len() >= MAX_CHANGES {
             all.pop_front();
         }
         all.push_back(seen.clone());

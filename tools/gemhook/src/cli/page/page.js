@@ -5,7 +5,7 @@ const byId = (id) => document.getElementById(id);
 const deliveries = new Map();
 // When a delivery last changed before our eyes: a list that was asked for earlier may show it as it was.
 const changed = new Map();
-const MOST = 2000;
+const MAX_ROWS = 2000;
 let jobs = [];
 let asked = 0;
 
@@ -191,7 +191,7 @@ function showSoon() {
 
 function keep(row) {
   deliveries.set(row.webhook_id, row);
-  if (deliveries.size > MOST) deliveries.delete(deliveries.keys().next().value);
+  if (deliveries.size > MAX_ROWS) deliveries.delete(deliveries.keys().next().value);
 }
 
 async function reload() {
@@ -215,7 +215,7 @@ live.addEventListener("error", () => { byId("live").textContent = "not connected
 live.addEventListener("change", (event) => {
   const { change } = JSON.parse(event.data);
   changed.set(change.webhook_id, performance.now());
-  if (changed.size > MOST) changed.delete(changed.keys().next().value);
+  if (changed.size > MAX_ROWS) changed.delete(changed.keys().next().value);
   keep(change);
   const { view, id } = place();
   if (id === undefined || id === change.webhook_id || view === "jobs") showSoon();

@@ -94,9 +94,9 @@ async fn rotate(
     if let Some(keeper) = keeper {
         keep(keeper, id, &secret).await?;
     }
-    // The rotation is done. What the API says of it only makes the sentence better.
+    // The rotation is done. The answer only adds when the old secret expires.
     let until = api.get(id).await.ok().and_then(|after| signs_until(&after));
-    tell(id, &secret, keeper, until.as_deref(), json)?;
+    report(id, &secret, keeper, until.as_deref(), json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -150,7 +150,7 @@ async fn keep(keeper: &Keeper, id: &str, secret: &Secret) -> Result<()> {
     keeper.put(secret).await.with_context(|| again)
 }
 
-fn tell(id: &str, secret: &Secret, keeper: Option<&Keeper>, until: Option<&str>, json: bool) -> Result<()> {
+fn report(id: &str, secret: &Secret, keeper: Option<&Keeper>, until: Option<&str>, json: bool) -> Result<()> {
     if json {
         let (name, value) = match keeper {
             Some(keeper) => ("secret_id", keeper.id()),

@@ -1,7 +1,7 @@
 //! How much memory the archiver takes for outputs of any length: `cargo bench --profile dev --bench memory`.
 //!
 //! This process serves the outputs, generated as they are read, and an S3 that counts and forgets; the archiver runs
-//! in a child, whose highest resident memory is told. A load is `JOBSxKIND:COUNTxBYTES`, for example `4xinline:5x8000000`
+//! in a child, whose highest resident memory is printed. A load is `JOBSxKIND:COUNTxBYTES`, for example `4xinline:5x8000000`
 //! for four batches at once of five inline results of 8 MB each. Loads may be given behind `--`. Linux only.
 
 #![allow(

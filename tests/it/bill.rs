@@ -160,7 +160,7 @@ async fn rows(endpoint: &Endpoint) -> usize {
     rows
 }
 
-/// Sends so many of a sort and counts the answers by their status.
+/// Sends N of a sort and counts the answers by their status.
 async fn send(
     endpoint: &Endpoint,
     requests: usize,

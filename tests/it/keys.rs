@@ -109,7 +109,7 @@ async fn a_new_key_is_fetched_once_and_known_keys_never_wait_for_it() {
     assert_eq!(endpoint.token("msg_3", &new, "rsa-2").await, 200);
     assert_eq!(endpoint.keys.asked(), 1, "one fetch brought both");
 
-    // A forger is told 401 where the keys are newer than his delivery, and 503 for the rest of each minute.
+    // A forger receives 401 where the keys are newer than his delivery, and 503 for the rest of each minute.
     let mut answers = Vec::new();
     for second in 0..180 {
         endpoint.pass(1);
@@ -121,7 +121,7 @@ async fn a_new_key_is_fetched_once_and_known_keys_never_wait_for_it() {
     assert_eq!(answers.iter().filter(|status| **status == 503).count(), 177);
 }
 
-/// At the gate itself: 64 writes at once are another matter.
+/// At the authenticator itself: 64 writes at once are another matter.
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_at_once_cause_one_fetch() {
     let (old, new) = (Issuer::new("rsa-1"), Issuer::new("rsa-2"));
@@ -164,7 +164,7 @@ async fn without_keys_a_delivery_is_asked_for_again_and_the_secret_still_proves(
     let both = format!("v1,AAAA {}", issuer.v1a("msg_4", endpoint.now(), BODY.as_bytes()));
     assert_eq!(endpoint.post("msg_4", &both, BODY).await, 503, "the secret disproves only its own entry");
     assert_eq!(endpoint.keys.asked(), 1, "the others did not ask again at once");
-    // What no key could mend needs none.
+    // Where no key could help, none is fetched.
     for signature in ["v1a,AAAA", "a.b.c", "v2,AAAA", "v1,AAAA"] {
         assert_eq!(endpoint.post("msg_4", signature, "{}").await, 401, "{signature}");
     }

@@ -1,4 +1,4 @@
-//! What no event told of is found: batches by their list, other jobs by following them, and a webhook that is off.
+//! Jobs without an event are found: batches by their list, other jobs by following them, and a webhook that is off.
 
 use std::sync::{Arc, Mutex};
 

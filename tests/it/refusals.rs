@@ -36,7 +36,7 @@ fn tokens(endpoint: &Endpoint, issuer: &Issuer, stranger: &Issuer) -> Vec<String
 }
 
 /// Requests that must not be taken, each of another kind, and how each is answered. `None`: 401 where the keys are
-/// newer than the request, 503 while a fetch of them is owed.
+/// newer than the request, 503 while a fetch of them is pending.
 fn kinds(endpoint: &Endpoint, issuer: &Issuer, stranger: &Issuer, n: usize) -> Vec<(Value, Option<u64>)> {
     let (id, at) = (format!("msg_{n}"), endpoint.now());
     let post = |id: &str, at: &str, signature: &str, body: &str| {

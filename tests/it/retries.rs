@@ -1,4 +1,4 @@
-//! How long a row waits, for what, and until when: the API's wishes within bounds, each trouble's own patience, the
+//! How long a row waits, for what, and until when: the waits that the API asks for within bounds, the limit of each class of error, the
 //! end of an invocation, and a store that does not take what is written.
 
 use std::{

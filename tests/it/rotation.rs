@@ -1,4 +1,4 @@
-//! Secrets in Secrets Manager: rotated without a redeploy, kept while the store is away, and never told.
+//! Secrets in Secrets Manager: rotated without a redeploy, kept while the store is away, and never shown.
 
 use gemhook::{
     secrets::{PLACEHOLDER, Secret, SecretSource, SecretStore},

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::support::{Row, TestMachine, number, text};
 
-/// As told in `events/README.md`.
+/// As in `events/README.md`.
 const SECRET: &str = "whsec_Z2VtaG9vayBleGFtcGxlLCBwcm90ZWN0cyBub3RoaW5n";
 const SIGNED_AT: Millis = 1_780_000_000_000;
 

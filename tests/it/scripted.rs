@@ -1,4 +1,4 @@
-//! A Gemini API that answers what a test tells it to, and remembers what it was asked.
+//! A Gemini API that answers as a test says, and remembers what it was asked.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,7 +25,7 @@ pub struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     content: Bytes,
-    /// The connection breaks after so many bytes.
+    /// The connection breaks after N bytes.
     cut_after: Option<usize>,
     /// Then nothing comes any more.
     stalls: bool,

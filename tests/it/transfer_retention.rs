@@ -1,4 +1,4 @@
-//! A file that the API does not hand out: when it is lost, and when it is only not to be had now.
+//! A file that the API does not hand out: when it is lost, and when it is only not available now.
 
 use serde_json::json;
 

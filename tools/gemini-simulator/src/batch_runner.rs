@@ -34,9 +34,9 @@ pub(super) struct Work {
     pub model: String,
     pub input: PathBuf,
     pub form: Form,
-    /// Only so many requests are answered, whatever they are.
+    /// Only N requests are answered, whatever they are.
     pub partial: Option<u64>,
-    /// So many answers, the first ones, are counted but not written.
+    /// N answers, the first ones, are counted but not written.
     pub missing: u64,
     /// Where the output is collected, on the same file system as its last place.
     pub folder: PathBuf,

@@ -135,7 +135,7 @@ impl Batches {
     }
 }
 
-/// Tells the work on another thread that nobody waits for it any more.
+/// Signals to the work on another thread that nobody waits for it any more.
 #[derive(Default)]
 struct StopWhenDropped(Arc<AtomicBool>);
 

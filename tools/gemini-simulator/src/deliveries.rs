@@ -57,7 +57,7 @@ impl Sent {
     }
 }
 
-/// An event and one place that it is owed to.
+/// An event and one place that it is to be delivered to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Delivery {
     name: String,
@@ -202,7 +202,7 @@ impl Deliveries {
         Ok(())
     }
 
-    /// What a fault makes of an event, the same for all who are told.
+    /// What a fault makes of an event, the same for every receiver.
     fn fate(&self, event_type: &str) -> AttemptOutcome {
         let fate = self.faults.strike(event_type, |kind| match kind {
             FaultKind::Dropped {} => Some(AttemptOutcome::Dropped),

@@ -79,7 +79,7 @@ impl Filtered {
 }
 
 impl Directives {
-    /// Reads the wish in a text. A text without one wishes for nothing.
+    /// Reads the directives in a text. A text without any has none.
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
         let Some((_, directives)) = text.split_once(MARK) else { return Ok(Self::default()) };
         let directives = serde_json::Deserializer::from_str(directives).into_iter::<Self>().next();

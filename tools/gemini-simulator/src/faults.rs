@@ -1,4 +1,4 @@
-//! The troubles that clients of the API are given on purpose. They can be changed while the simulator runs and are
+//! The faults that clients of the API are given on purpose. They can be changed while the simulator runs and are
 //! forgotten when it stops.
 
 use std::{
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{locked, movable_clock::MovableClock};
 use crate::clock::{Clock, Millis, millis};
 
-/// One trouble, and when it strikes: always, unless something narrows it down.
+/// One fault, and when it strikes: always, unless something narrows it down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     #[serde(flatten)]
@@ -57,11 +57,11 @@ pub enum FaultKind {
     NoOutput {},
     /// A download succeeds and has 0 bytes.
     Empty {},
-    /// A download breaks off after so many bytes.
+    /// A download breaks off after N bytes.
     Cut { after: u64 },
     /// A download is said to be that much longer than it is, or shorter if this is negative.
     WrongLength { by: i64 },
-    /// A download is to be had from another host, which wants no key: by default from this one by its other name.
+    /// A download is at another host, which wants no key: by default from this one by its other name.
     Redirected {
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<String>,

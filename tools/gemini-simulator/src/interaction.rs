@@ -21,7 +21,7 @@ pub(super) struct Interaction {
     /// The text of it.
     pub said: String,
     pub previous: Option<String>,
-    /// One that was waited for is told of to nobody.
+    /// One that was waited for has no event.
     pub background: bool,
     /// The function that the model is to call.
     pub function: Option<Function>,
@@ -66,7 +66,7 @@ pub(super) enum Outcome {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'a> {
     Text(String),
-    /// So many bytes that are made up while they are read.
+    /// N bytes that are made up while they are read.
     Long(u64),
     Media(&'a Media, u64),
 }
@@ -123,7 +123,7 @@ impl Job<Interaction> {
         format!("fc_{}", self.id.trim_start_matches("v1_"))
     }
 
-    /// The call that the model waits for: every parameter is what it was told.
+    /// The call that the model waits for: every parameter is what it was asked.
     pub(super) fn call(&self, function: &Function) -> Value {
         let said = |name: &String| (name.clone(), Value::from(self.asked.said.as_str()));
         let arguments: Map<String, Value> = function.parameters.iter().map(said).collect();

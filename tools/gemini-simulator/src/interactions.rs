@@ -1,4 +1,4 @@
-//! The interactions: what a model or an agent was told, and what it says when its time has come.
+//! The interactions: what a model or an agent was asked, and what it says when its time has come.
 
 use std::sync::Arc;
 

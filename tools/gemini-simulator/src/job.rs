@@ -1,4 +1,4 @@
-//! What jobs of every kind have in common, and the event that tells how one ended.
+//! What jobs of every kind have in common, and the event that reports how one ended.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ pub(super) trait Kind: Clone + Serialize + DeserializeOwned + Send + Sync + 'sta
     /// What the data beside a record is called.
     const DATA: &'static [&'static str];
 
-    /// The type of the event that tells of this outcome, and what it says. Not every end is told of.
+    /// The type of the event that reports this outcome, and what it says. Not every end has an event.
     fn told(job: &Job<Self>, outcome: &Self::Outcome) -> Option<(&'static str, EventData)>;
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Job<K: Kind> {
     pub id: String,
     pub asked: K,
     pub webhook: WebhookConfig,
-    /// Of the event that tells of the end. Chosen beforehand, so that no crash makes two of it.
+    /// Of the event that reports the end. Chosen beforehand, so that no crash makes two of it.
     pub webhook_id: String,
     pub created: Millis,
     pub end: Option<End<K::Outcome>>,
@@ -61,7 +61,7 @@ impl<K: Kind> Job<K> {
         self.end.as_ref().map_or(self.created, |end| end.at)
     }
 
-    /// The event that is owed, the same whenever it is asked for.
+    /// The event that is pending, the same whenever it is asked for.
     pub(super) fn event(&self) -> Option<Event<'_>> {
         let end = self.end.as_ref()?;
         let (event_type, data) = K::told(self, &end.outcome)?;

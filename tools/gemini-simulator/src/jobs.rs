@@ -1,6 +1,6 @@
 //! The jobs of one kind: kept, run when their time has come, ended once.
 //!
-//! The end of a job is written before its event is owed, and the event follows from it: a crash between
+//! The end of a job is written before its event is pending, and the event follows from it: a crash between
 //! the two is made good when the folder is opened again.
 
 use std::{

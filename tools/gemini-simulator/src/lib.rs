@@ -174,7 +174,7 @@ impl Simulator {
     }
 }
 
-/// The whole chain of an error in one line. Some errors repeat their cause, which is told once.
+/// The whole chain of an error in one line. Some errors repeat their cause, which is shown once.
 fn explain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

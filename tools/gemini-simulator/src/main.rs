@@ -7,7 +7,7 @@ use clap::Parser;
 use gemini_simulator::{Settings, Simulator};
 use tokio::net::TcpListener;
 
-/// A Gemini API on this machine, which tells a webhook of the jobs that ended.
+/// A Gemini API on this machine, which sends a webhook the events of jobs that ended.
 #[derive(Parser)]
 #[command(version)]
 struct Args {

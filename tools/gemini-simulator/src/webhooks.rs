@@ -204,7 +204,7 @@ impl Webhooks {
         Ok(webhook)
     }
 
-    /// Makes a new secret the first one. It is told this once.
+    /// Makes a new secret the first one. It is shown this once.
     pub(super) async fn rotate(&self, id: &str, at_once: bool) -> Result<Secret, Refused> {
         let (signing, secret) = SigningSecret::fresh();
         self.change(id, |webhook| {

@@ -198,7 +198,7 @@ fn greet(out: &mut dyn Write, at: &Addresses) -> io::Result<()> {
     writeln!(out, "A delivery is shown when it has ended or has to wait:\n")
 }
 
-/// One line for a job whose end was told to the bus.
+/// One line for a job whose end was announced on the bus.
 fn tell_announced(out: &mut dyn Write, event: &Announced) -> io::Result<()> {
     let of = |name: &str| event.detail.get(name).and_then(Value::as_str).unwrap_or("-");
     let time = of("ended_at").get(11..19).unwrap_or_default();

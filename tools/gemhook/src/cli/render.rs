@@ -32,7 +32,7 @@ fn is_unsafe(char: char) -> bool {
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A row as JSON. A body that is no text is told in base64.
+/// A row as JSON. A body that is no text is in base64.
 pub fn as_json(mut row: Item) -> Value {
     let binary = match row.get(attr::BODY) {
         Some(AttributeValue::B(bytes)) => Some(BASE64_STANDARD.encode(bytes)),

@@ -43,7 +43,7 @@ impl Answer {
     }
 }
 
-/// Everything but the id, as it stands in a line.
+/// Everything but the id, for one line.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.status, &self.error) {

@@ -1,5 +1,5 @@
 //! The embedded event bus: `PutEvents` of EventBridge and nothing else. What it takes is kept in a file, a line of
-//! JSON each, and shown to whoever watches. It can be told to misbehave.
+//! JSON each, and shown to whoever watches. It can be set to misbehave.
 
 use std::{
     fs::{File, OpenOptions},
@@ -41,7 +41,7 @@ pub struct Announced {
 pub enum BusFault {
     #[default]
     None,
-    /// The next so many entries are refused by an answer that is a success.
+    /// The next N entries are refused by an answer that is a success.
     RefuseEntries(u32),
     /// Every call fails.
     Down,
@@ -110,7 +110,7 @@ impl Bus {
     /// Takes an entry or says why not, by EventBridge's code and in words.
     fn take(&self, entry: Entry) -> Result<String, (&'static str, String)> {
         if self.refuses() {
-            return Err(("InternalFailure", "the bus was told to refuse this".to_owned()));
+            return Err(("InternalFailure", "the bus was set to refuse this".to_owned()));
         }
         let Entry { source: Some(source), detail_type: Some(detail_type), detail: Some(detail), .. } = entry
         else {
@@ -145,7 +145,7 @@ async fn receive(State(bus): State<Arc<Bus>>, headers: HeaderMap, body: Bytes) -
         return fault(StatusCode::BAD_REQUEST, "UnknownOperationException", "only PutEvents is served here");
     }
     if bus.is_down() {
-        return fault(StatusCode::SERVICE_UNAVAILABLE, "InternalException", "the bus was told to be down");
+        return fault(StatusCode::SERVICE_UNAVAILABLE, "InternalException", "the bus was set to be down");
     }
     let entries = match serde_json::from_slice::<PutEvents>(&body) {
         Ok(PutEvents { entries }) if (1..=MAX_ENTRIES).contains(&entries.len()) => entries,

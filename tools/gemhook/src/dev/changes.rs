@@ -1,4 +1,4 @@
-//! What a row has become, as the table's stream tells it.
+//! What a row has become, as the table's stream reports it.
 
 use std::collections::HashMap;
 

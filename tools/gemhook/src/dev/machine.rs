@@ -96,7 +96,7 @@ pub fn quick() -> RetryPolicy {
     }
 }
 
-/// The file in the data folder that tells other commands where everything is, while it runs.
+/// The file in the data folder that shows other commands where everything is, while it runs.
 pub const ADDRESSES: &str = "addresses.json";
 
 /// Where everything is, and with which keys.

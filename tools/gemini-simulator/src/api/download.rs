@@ -62,7 +62,7 @@ pub(super) async fn by_address(
     answer(&simulator, file, &uri, &headers).await
 }
 
-/// The content itself, or where else it is to be had.
+/// The content itself, or where else it is available.
 async fn answer(
     simulator: &Arc<Simulator>,
     file: FileRecord,

@@ -1,4 +1,4 @@
-//! A batch as the API shows it: a long-running operation whose output is told twice.
+//! A batch as the API shows it: a long-running operation whose output is there twice.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

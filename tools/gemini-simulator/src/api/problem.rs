@@ -104,7 +104,7 @@ fn quota_failure(quota: Quota) -> Value {
     })
 }
 
-/// Anything that is our own trouble: the log has it, the client does not.
+/// Any error of our own: the log has it, the client does not.
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     fn from(error: E) -> Self {
         tracing::error!(error = format!("{:#}", error.into()), "a request could not be answered");

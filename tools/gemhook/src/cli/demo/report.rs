@@ -1,4 +1,4 @@
-//! What the demo saw, held against what must be, and how it is told.
+//! What the demo saw, compared with what must be, and how it is shown.
 
 use std::fmt::{self, Display, Formatter};
 

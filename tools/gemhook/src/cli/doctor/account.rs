@@ -1,4 +1,4 @@
-//! What only an account can answer: who asks, what the stack tells, and how Lambda is set up.
+//! What only an account can answer: who asks, what the stack says, and how Lambda is set up.
 
 use serde_json::Value;
 

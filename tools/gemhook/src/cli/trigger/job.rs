@@ -1,7 +1,7 @@
 //! A job of the simulated API that is made for an event, so that the event names a job that is there.
 //!
 //! The job gets a webhook of its own, on this machine. What the simulator sends there is the event's body, so it is what
-//! Gemini would send, and no other receiver hears of the job.
+//! Gemini would send, and no other receiver gets an event of the job.
 
 use std::time::Duration;
 

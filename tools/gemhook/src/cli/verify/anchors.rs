@@ -1,4 +1,4 @@
-//! What a captured delivery is checked against, found where the command was told to look.
+//! What a captured delivery is checked against, found where the arguments say.
 
 use std::sync::Arc;
 

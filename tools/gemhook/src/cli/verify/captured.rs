@@ -15,7 +15,7 @@ pub(super) const NAMES: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook
 pub(super) struct Captured {
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Seconds since the epoch, where the capture tells.
+    /// Seconds since the epoch, where the capture says so.
     pub arrived: Option<i64>,
     /// What a person should know of the capture itself.
     pub notes: Vec<String>,

@@ -38,7 +38,7 @@ pub(super) fn of_secrets(text: &str) -> Vec<Reading<SigningSecrets>> {
     found
 }
 
-/// As the Gemini API shows a secret that it no longer tells.
+/// As the Gemini API shows a secret that it shows no more.
 pub(super) fn tails(text: &str) -> Vec<String> {
     let tail = |word: &str| word.get(word.len().saturating_sub(4)..).unwrap_or_default().to_owned();
     text.split_ascii_whitespace().map(|word| format!("whsec_...{}", tail(word))).collect()

@@ -11,7 +11,7 @@ use super::{
 };
 use gemhook::webhook::{Rejection, Unverified, Verifier};
 
-/// As the verifier tells a token from entries.
+/// As the verifier distinguishes a token from entries.
 pub(super) fn is_one(signature: &str) -> bool {
     !signature.contains(',') && signature.trim().split('.').count() == 3
 }

@@ -1,4 +1,4 @@
-//! The SDK's own clients, told where the stores are: plain HTTP, so nothing loads certificates.
+//! The SDK's own clients, configured for the local stores: plain HTTP, so nothing loads certificates.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};

@@ -111,7 +111,7 @@ impl Stores {
         self.writes.clone()
     }
 
-    /// Deletes the rows whose TTL has passed and tells how many; the embedded database does so only when asked.
+    /// Deletes the rows whose TTL has passed and returns how many; the embedded database does so only when asked.
     pub async fn sweep_ttl(&self) -> Result<usize> {
         let database = self.database.clone();
         let swept = tokio::task::spawn_blocking(move || database.sweep_ttl()).await?;

@@ -33,7 +33,7 @@
 //! | How old may a delivery be? | `Tolerance` in `src/webhook/verifier.rs`; the defaults are in `src/config.rs` |
 //! | When is a row given up? | `src/retry.rs`; the limits are in `src/ledger/mod.rs` |
 //! | What is an object's key? | `src/archive/batch.rs`, `video.rs` and `interaction.rs`, each for its kind of job |
-//! | How large is a part of an upload? | `PART_BYTES` in `src/archive/bucket.rs` |
+//! | How large is a part of an upload? | `PART_BYTES` in `src/archive/buffers.rs` |
 //! | Does the API reject our key? | `src/gemini/error_response.rs`, and `Gemini::probe` in `src/gemini/mod.rs` |
 //! | Is the job somebody else's? | `src/attempt.rs`; with a binding key `check_ours` in `src/archive/mod.rs` |
 //! | Which resources does `--stack` mean? | `tools/gemhook/src/cli/stack.rs` |

@@ -1,6 +1,6 @@
 //! Objects in the bucket: written once, whole or not at all, never overwritten.
 //!
-//! [`Bucket::store`] writes an object with `If-None-Match: *`, so S3 itself decides between two writers (S3 User Guide,
+//! [`Bucket::put`] writes an object with `If-None-Match: *`, so S3 itself decides between two writers (S3 User Guide,
 //! "Conditional requests"). If the key is taken, the object that is there counts, provided that its metadata
 //! `gemhook-job` names this job and its length is the stated one. Otherwise it is a conflict: a permanent error, and
 //! the object stays as it is.
@@ -16,21 +16,13 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    buffers::Buffers,
-    meter::Meter,
-    source::Source,
-    transfer::{Limits, Sent, Transfer, check_length},
-};
+use super::{buffers::Buffers, meter::Meter};
 use crate::{
     error::ProcessingError,
     gemini::{Document, SpooledBody},
     hex::hex,
     job::{Output, Summary},
 };
-
-/// Up to this size an object is one request; a longer one goes in parts of it.
-pub(super) const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// The object metadata that says whose output an object is.
 pub(super) const OWNER: &str = "gemhook-job";
@@ -71,44 +63,6 @@ pub(super) enum PutOutcome {
 impl Bucket {
     pub fn new(s3: Client, name: impl Into<String>) -> Self {
         Self { s3, name: name.into(), buffers: Buffers::default() }
-    }
-
-    /// Streams a source into an object that is not there yet. Nothing is visible before all of it was checked.
-    pub(super) async fn store(
-        &self,
-        target: ObjectTarget<'_>,
-        mut source: Source<'_>,
-        limits: Limits<'_>,
-    ) -> Result<Archived, ProcessingError> {
-        let mut meter = Meter::new(target.lines);
-        let first = source.part(&self.buffers, &mut meter).await?;
-        let sent = if first.bytes.len() < PART_BYTES {
-            check_length(&source, &meter)?;
-            Sent { written: self.put(target, &source.content_type, first.bytes).await?, meter, source }
-        } else {
-            Transfer::begin(self, target, limits, (first, source, meter)).await?
-        };
-        self.settle(target, sent, limits.deadline).await
-    }
-
-    /// The object whose bytes have all been sent, or the one that was there before.
-    pub(super) async fn settle(
-        &self,
-        target: ObjectTarget<'_>,
-        Sent { written, meter, source }: Sent<'_>,
-        deadline: Instant,
-    ) -> Result<Archived, ProcessingError> {
-        match written {
-            PutOutcome::New => {
-                let (bytes, digest, summary) = meter.finish();
-                Ok(self.archived(target, bytes, &digest, summary, &source.content_type, &source.origin))
-            }
-            PutOutcome::Occupied => {
-                self.reuse_existing(target, source.length, deadline).await?.ok_or_else(|| {
-                    ProcessingError::transient(format!("object {} was there and then it was not", target.key))
-                })
-            }
-        }
     }
 
     /// A complete object of an earlier attempt, read once to count it. None where there is no object. An object of
@@ -220,7 +174,7 @@ impl Bucket {
         occupied(put.send().await, "store an object")
     }
 
-    fn archived(
+    pub(super) fn archived(
         &self,
         target: ObjectTarget<'_>,
         bytes: u64,

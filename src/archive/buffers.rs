@@ -9,6 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Up to this size an object is one request; a longer one goes in parts of it.
+pub(super) const PART_BYTES: usize = 8 * 1024 * 1024;
+
 /// Parts of 8 MiB: 64 MiB together. One object alone takes up to four, three on their way and one that is filled.
 const PLACES: usize = 8;
 

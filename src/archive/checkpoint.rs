@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{bucket::PART_BYTES, meter::Mark};
+use super::{buffers::PART_BYTES, meter::Mark};
 use crate::gemini::Resume;
 
 /// A checkpoint of another version is not read.

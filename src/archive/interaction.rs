@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::ProcessingError,
-    gemini::{Document, Interaction, InteractionState, Media, Name, run_blocking},
+    gemini::{Interaction, InteractionState, Media, Name, run_blocking},
     job::{EndedJob, JobKind, OpenJob, Skipped, Sums, Text},
     ledger::Outcome,
 };
@@ -62,20 +62,8 @@ pub(super) async fn archive_job(
     keep(archive, task, reported, &name, &interaction).await
 }
 
-/// The same from the answer that an earlier attempt stored, for an interaction that the API does not know any more.
-pub(super) async fn keep_stored(
-    archive: &Archive,
-    task: Task<'_>,
-    reported: &EventReport,
-    name: &Name,
-    document: Document,
-) -> Result<Report, ProcessingError> {
-    let interaction = run_blocking(move || Interaction::read(document)).await?;
-    keep(archive, task, reported, name, &interaction).await
-}
-
 /// Stores the answer, the text and the media, in this order, and says what to commit.
-async fn keep(
+pub(super) async fn keep(
     archive: &Archive,
     task: Task<'_>,
     reported: &EventReport,

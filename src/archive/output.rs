@@ -16,7 +16,7 @@ use super::{
     checkpoint::Checkpoint,
     parts::Parts,
     source::Source,
-    transfer::{Limits, Transfer, bounded_abort},
+    transfer::{self, Limits, bounded_abort},
 };
 use crate::{
     clock::millis,
@@ -135,20 +135,19 @@ impl Archive {
         let mut source = Source::file(download, uri, &content_type, task.deadline);
         source.waits_for_bytes = task.is_fresh();
         let limits = task.limits();
-        let sent = match open {
+        let stored = match open {
             Some((checkpoint, parts)) if resumed => {
-                let sent =
-                    Transfer::go_on(&self.bucket, target, limits, (&checkpoint, parts, source)).await?;
-                return self.bucket.settle(target, sent, task.deadline).await.map(FetchOutcome::Stored);
+                let open = (&checkpoint, parts, source);
+                return transfer::go_on(&self.bucket, target, limits, open).await.map(FetchOutcome::Stored);
             }
             Some((checkpoint, parts)) => {
                 let unchanged = source.fingerprint.as_ref() == Some(&checkpoint.source);
                 begin_anew(limits, parts, unchanged).await;
-                self.bucket.store(target, source, limits)
+                transfer::store(&self.bucket, target, source, limits)
             }
-            None => self.bucket.store(target, source, limits),
+            None => transfer::store(&self.bucket, target, source, limits),
         };
-        sent.await.map(FetchOutcome::Stored)
+        stored.await.map(FetchOutcome::Stored)
     }
 
     /// The upload that an earlier attempt left open for this object, if this attempt can continue it.
@@ -180,7 +179,7 @@ impl Archive {
             None => {
                 let mut source = source();
                 source.waits_for_bytes = target.lines && task.is_fresh();
-                self.bucket.store(target, source, task.limits()).await
+                transfer::store(&self.bucket, target, source, task.limits()).await
             }
         }
     }

@@ -26,8 +26,8 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{
-    bucket::{Bucket, OWNER, ObjectTarget, PART_BYTES, PutOutcome, code, failed, occupied, owner},
-    buffers::Filled,
+    bucket::{Bucket, OWNER, ObjectTarget, PutOutcome, code, failed, occupied, owner},
+    buffers::{Filled, PART_BYTES},
     checkpoint::Checkpoint,
     meter::Mark,
 };

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::ProcessingError,
-    gemini::Name,
+    gemini::{Interaction, Name, Operation, run_blocking},
     job::{JobKind, Sums},
     ledger::Outcome,
 };
@@ -30,7 +30,10 @@ impl Archive {
             Ok(Job::Interaction(name)) => {
                 let key = interaction::answer_key(&name);
                 match self.bucket.document(object(&key, &name), task.deadline).await? {
-                    Some(answer) => interaction::keep_stored(self, task, &reported, &name, answer).await,
+                    Some(answer) => {
+                        let answer = run_blocking(move || Interaction::read(answer)).await?;
+                        interaction::keep(self, task, &reported, &name, &answer).await
+                    }
                     None => {
                         self.gather(task, &reported, &name, (JobKind::Interaction, |_, _| None), why).await
                     }
@@ -39,7 +42,10 @@ impl Archive {
             Ok(Job::Video(name)) => {
                 let key = video::answer_key(&name);
                 match self.bucket.document(object(&key, &name), task.deadline).await? {
-                    Some(answer) => video::keep_stored(self, task, &reported, &name, answer).await,
+                    Some(answer) => {
+                        let answer = run_blocking(move || Operation::read(answer)).await?;
+                        video::keep(self, task, &reported, &name, &answer).await
+                    }
                     None => {
                         let keys = |name: &Name, number| Some(video::sample_key(name, number));
                         self.gather(task, &reported, &name, (JobKind::Video, keys), why).await

@@ -13,8 +13,7 @@ use tokio::{
 };
 
 use super::{
-    bucket::PART_BYTES,
-    buffers::{Buffers, Filled},
+    buffers::{Buffers, Filled, PART_BYTES},
     checkpoint::Fingerprint,
     meter::Meter,
 };

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    bucket::{Bucket, ObjectTarget, PART_BYTES, PutOutcome},
-    buffers::{Buffers, Filled},
+    bucket::{Archived, Bucket, ObjectTarget, PutOutcome},
+    buffers::{Buffers, Filled, PART_BYTES},
     checkpoint::{Checkpoint, Checkpoints},
     meter::Meter,
     parts::Parts,
@@ -37,7 +37,7 @@ impl Limits<'_> {
 }
 
 /// An object while its parts are read and sent.
-pub(super) struct Transfer<'a, 's> {
+struct Transfer<'a, 's> {
     target: ObjectTarget<'a>,
     limits: Limits<'a>,
     buffers: &'a Buffers,
@@ -46,55 +46,89 @@ pub(super) struct Transfer<'a, 's> {
     meter: Meter,
 }
 
-/// A transfer that has come to its end.
-pub(super) struct Sent<'s> {
-    pub written: PutOutcome,
-    pub meter: Meter,
-    pub source: Source<'s>,
+/// A source whose bytes have all been sent.
+struct Sent<'s> {
+    written: PutOutcome,
+    meter: Meter,
+    source: Source<'s>,
 }
 
-impl<'a, 's> Transfer<'a, 's> {
-    /// Of a source whose first part is read already, and whose count is at its end.
-    pub async fn begin(
-        bucket: &'a Bucket,
-        target: ObjectTarget<'a>,
-        limits: Limits<'a>,
-        (first, source, meter): (Filled, Source<'s>, Meter),
-    ) -> Result<Sent<'s>, ProcessingError> {
+/// Streams a source into an object that is not there yet. Nothing is visible before all of it was checked. Where the
+/// key is taken, the object that is there counts.
+pub(super) async fn store(
+    bucket: &Bucket,
+    target: ObjectTarget<'_>,
+    mut source: Source<'_>,
+    limits: Limits<'_>,
+) -> Result<Archived, ProcessingError> {
+    let mut meter = Meter::new(target.lines);
+    let first = source.part(&bucket.buffers, &mut meter).await?;
+    let sent = if first.bytes.len() < PART_BYTES {
+        check_length(&source, &meter)?;
+        Sent { written: bucket.put(target, &source.content_type, first.bytes).await?, meter, source }
+    } else {
         if source.fingerprint.is_none() {
             limits
                 .checkpoints
                 .prevent("the source cannot be gone on with: it states no length, or is no download");
         }
         let parts = Parts::begin(bucket, target, &source.content_type).await?;
-        Self { target, limits, buffers: &bucket.buffers, parts, source, meter }.run(Some(first)).await
-    }
+        let transfer = Transfer { target, limits, buffers: &bucket.buffers, parts, source, meter };
+        transfer.run(Some(first)).await?
+    };
+    sent.settle(bucket, target, limits.deadline).await
+}
 
-    /// Goes on where an earlier invocation stopped, with a source that begins where the checkpoint asked.
-    pub async fn go_on(
-        bucket: &'a Bucket,
-        target: ObjectTarget<'a>,
-        limits: Limits<'a>,
-        (checkpoint, parts, mut source): (&Checkpoint, Parts<'a>, Source<'s>),
-    ) -> Result<Sent<'s>, ProcessingError> {
-        let unchanged = is_unchanged(&parts, &mut source).await?;
-        let meter = Meter::resume(&checkpoint.mark).filter(|_| unchanged);
-        let Some(meter) = meter else {
-            limits.checkpoints.clear();
-            bounded_abort(parts, limits.deadline).await;
-            return Err(ProcessingError::transient(
-                "the output has changed since a part of it was read: it is begun anew",
-            ));
-        };
-        tracing::info!(
-            key = target.key,
-            bytes = checkpoint.mark.bytes,
-            parts = checkpoint.parts,
-            "a transfer goes on"
-        );
-        Self { target, limits, buffers: &bucket.buffers, parts, source, meter }.run(None).await
-    }
+/// Goes on where an earlier invocation stopped, with a source that begins where the checkpoint asked.
+pub(super) async fn go_on<'a>(
+    bucket: &'a Bucket,
+    target: ObjectTarget<'a>,
+    limits: Limits<'a>,
+    (checkpoint, parts, mut source): (&Checkpoint, Parts<'a>, Source<'_>),
+) -> Result<Archived, ProcessingError> {
+    let unchanged = is_unchanged(&parts, &mut source).await?;
+    let meter = Meter::resume(&checkpoint.mark).filter(|_| unchanged);
+    let Some(meter) = meter else {
+        limits.checkpoints.clear();
+        bounded_abort(parts, limits.deadline).await;
+        return Err(ProcessingError::transient(
+            "the output has changed since a part of it was read: it is begun anew",
+        ));
+    };
+    tracing::info!(
+        key = target.key,
+        bytes = checkpoint.mark.bytes,
+        parts = checkpoint.parts,
+        "a transfer goes on"
+    );
+    let transfer = Transfer { target, limits, buffers: &bucket.buffers, parts, source, meter };
+    transfer.run(None).await?.settle(bucket, target, limits.deadline).await
+}
 
+impl Sent<'_> {
+    /// The object that was written, or the one that was there before.
+    async fn settle(
+        self,
+        bucket: &Bucket,
+        target: ObjectTarget<'_>,
+        deadline: Instant,
+    ) -> Result<Archived, ProcessingError> {
+        let Self { written, meter, source } = self;
+        match written {
+            PutOutcome::New => {
+                let (bytes, digest, summary) = meter.finish();
+                Ok(bucket.archived(target, bytes, &digest, summary, &source.content_type, &source.origin))
+            }
+            PutOutcome::Occupied => {
+                bucket.reuse_existing(target, source.length, deadline).await?.ok_or_else(|| {
+                    ProcessingError::transient(format!("object {} was there and then it was not", target.key))
+                })
+            }
+        }
+    }
+}
+
+impl<'s> Transfer<'_, 's> {
     /// Sends everything until `stop`, then completes the upload, or leaves it to the next attempt.
     async fn run(mut self, first: Option<Filled>) -> Result<Sent<'s>, ProcessingError> {
         let stop = self.limits.stop();
@@ -178,7 +212,7 @@ pub(super) async fn bounded_abort(parts: Parts<'_>, deadline: Instant) {
 }
 
 /// An output that is shorter or longer than stated is not taken for whole.
-pub(super) fn check_length(source: &Source<'_>, meter: &Meter) -> Result<(), ProcessingError> {
+fn check_length(source: &Source<'_>, meter: &Meter) -> Result<(), ProcessingError> {
     match source.length {
         Some(stated) if stated != meter.bytes => Err(ProcessingError::transient(format!(
             "the output was cut off after {} of {stated} bytes",

@@ -1,7 +1,7 @@
 //! Videos that an operation made: each sample is an object, and the API's answer is stored in `operation.json`.
 //!
-//! [`archive_job`] works an operation that the API still knows, [`keep_stored`] one of which only the stored answer is
-//! left. The outcome is `archived` with at least one video, `gone` where all samples are lost, and `ended` where there
+//! [`archive_job`] asks the API for the operation, [`keep`] stores what an answer holds, be it the API's or one that an
+//! earlier attempt stored. The outcome is `archived` with at least one video, `gone` where all samples are lost, and `ended` where there
 //! is none: the operation failed, or its samples were filtered.
 //!
 //! The answer is stored before anything else, for every operation that has ended. It says why there is no video, and it
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Archive, Report, Task, bucket::ObjectTarget, event_report::EventReport, source::Source};
 use crate::{
     error::ProcessingError,
-    gemini::{Document, Name, Operation, run_blocking},
+    gemini::{Name, Operation},
     job::{EndedJob, JobKind, OpenJob, Skipped, Sums},
     ledger::Outcome,
 };
@@ -42,20 +42,8 @@ pub(super) async fn archive_job(
     keep(archive, task, reported, &name, &operation).await
 }
 
-/// The same from the answer that an earlier attempt stored, for an operation that the API does not know any more.
-pub(super) async fn keep_stored(
-    archive: &Archive,
-    task: Task<'_>,
-    reported: &EventReport,
-    name: &Name,
-    document: Document,
-) -> Result<Report, ProcessingError> {
-    let operation = run_blocking(move || Operation::read(document)).await?;
-    keep(archive, task, reported, name, &operation).await
-}
-
 /// Stores the answer, then each sample, and says what to commit.
-async fn keep(
+pub(super) async fn keep(
     archive: &Archive,
     task: Task<'_>,
     reported: &EventReport,

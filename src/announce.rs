@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_what_the_row_says() {
+    fn an_announcement_says_what_the_row_says() {
         let row =
             job(&[("state", json!("BATCH_STATE_SUCCEEDED")), ("user_metadata", json!({"job_group": "n"}))]);
         let announcement = Announcement::of(&row, "archived");

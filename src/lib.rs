@@ -74,6 +74,7 @@ pub mod receiver;
 pub mod reconcile;
 mod redacted_headers;
 pub mod retry;
+mod row_result;
 pub mod secrets;
 pub mod sweeper;
 pub mod webhook;

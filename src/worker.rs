@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub use crate::retry::RetryPolicy;
 use crate::{
     announce::{Announcement, Announcer},
     archive::{Archive, Checkpoints, Report, Task},
@@ -31,6 +30,7 @@ use crate::{
     metrics,
     retry::{Known, Next},
 };
+pub use crate::{retry::RetryPolicy, row_result::RowResult};
 
 /// A lease at first. Work that takes longer extends it once, to the invocation's end and a little more.
 const LEASE: Duration = Duration::from_secs(90);
@@ -45,23 +45,6 @@ const KEEPING: Duration = Duration::from_secs(5);
 
 /// How long a job is watched that an event reported as open.
 const WATCH_FOR: Duration = Duration::from_secs(7 * 86_400);
-
-/// What happened to a row in one call of the worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowResult {
-    /// Somebody else has it, it is not due, it has ended, or there is no time left to begin it.
-    NotOurs,
-    /// It has cost a worker before, so it was put back to be worked alone.
-    PutBack,
-    /// It is `done`, with this outcome.
-    Ended(Outcome),
-    /// It waits for a retry, for an error of this class.
-    Waiting(ErrorKind),
-    /// It is `failed`.
-    Failed,
-    /// The lease was lost on the way: another worker has taken the row over, and nothing was written.
-    Lost,
-}
 
 /// Everything that is needed to bring a row to its end. All parts are arguments, so that tests can replace clock and
 /// waits.
@@ -111,7 +94,7 @@ impl Worker {
                 return Ok(RowResult::Failed);
             }
             Lease::GaveUp(row) => {
-                log_result(&row, RowResult::Failed, row.last_error.as_deref(), started);
+                RowResult::Failed.log(&row, row.last_error.as_deref(), started);
                 return Ok(RowResult::Failed);
             }
             Lease::Taken(row) => row,
@@ -127,7 +110,7 @@ impl Worker {
             Ok(settled) => settled,
             Err(error) => self.not_written(&row, error).await?,
         };
-        log_result(&row, result, why.as_deref(), started);
+        result.log(&row, why.as_deref(), started);
         Ok(result)
     }
 
@@ -303,35 +286,5 @@ fn fenced(fence: Fence, held: RowResult) -> RowResult {
     match fence {
         Fence::Held => held,
         Fence::Lost => RowResult::Lost,
-    }
-}
-
-/// Writes the row's line of the log and its metric.
-fn log_result(row: &Delivery, result: RowResult, why: Option<&str>, started: Instant) {
-    let (webhook_id, event_type) = (row.key.as_str(), row.event_type.as_deref());
-    let (job, attempt, ms) = (row.job_hint.as_deref(), row.attempt, started.elapsed().as_millis());
-    match result {
-        RowResult::Failed => {
-            metrics::failed();
-            tracing::error!(webhook_id, event_type, job, attempt, ms, why, "failed");
-        }
-        RowResult::Waiting(kind) => {
-            metrics::waiting(kind);
-            tracing::warn!(
-                webhook_id,
-                event_type,
-                job,
-                attempt,
-                ms,
-                why,
-                error_kind = kind.name(),
-                "waiting"
-            );
-        }
-        RowResult::Ended(outcome) => {
-            metrics::ended(outcome);
-            tracing::info!(webhook_id, event_type, job, attempt, ms, why, "{}", outcome.name());
-        }
-        other => tracing::info!(webhook_id, event_type, job, attempt, ms, "{other:?}"),
     }
 }

@@ -22,7 +22,7 @@ fn succeeded() -> Answer {
         "response": {"responsesFile": "files/batch-b1"}}))
 }
 
-fn told() -> Value {
+fn ended_event() -> Value {
     event("batch.succeeded", JOB)
 }
 
@@ -83,7 +83,7 @@ async fn a_job_of_ours_that_stays_unknown_ends_gone_after_the_hours_that_are_set
     for (settings, hours) in [(&[][..], 48), (&[("MISSING_JOB_HOURS", "2")][..], 2)] {
         let rig = rig_that_says(Answer::fault(404, "no such batch"), settings).await;
         let begun = rig.now();
-        let row = rig.take_to_the_end("msg_1", &told()).await;
+        let row = rig.take_to_the_end("msg_1", &ended_event()).await;
         assert_eq!(end(&row), "done/gone");
         let took = rig.now() - begun;
         assert!((hours * HOUR - MINUTE..=hours * HOUR + MINUTE).contains(&took), "{hours} h: {took}");
@@ -97,7 +97,7 @@ async fn a_job_of_ours_that_stays_unknown_ends_gone_after_the_hours_that_are_set
 async fn a_gone_end_is_undone_by_a_redrive_and_announced_under_another_id() {
     let rig = rig_that_says(Answer::fault(404, "no"), &[("MISSING_JOB_HOURS", "1")]).await;
     let mut events = rig.test.machine.announced();
-    assert_eq!(end(&rig.take_to_the_end("msg_1", &told()).await), "done/gone");
+    assert_eq!(end(&rig.take_to_the_end("msg_1", &ended_event()).await), "done/gone");
     let gone = events.try_recv().unwrap().detail;
     rig.api.says(JOB, [succeeded()]);
     rig.later(MINUTE);
@@ -137,7 +137,7 @@ async fn a_strangers_job_that_is_rejected_is_looked_for_a_few_times_and_is_never
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_followed_job_is_ours_whoever_told_of_it() {
+async fn a_followed_job_is_ours_whoever_reported_it() {
     let rig = rig_that_says(Answer::fault(404, "no"), &[]).await;
     let id = put_of_strangers(&rig).await;
     let _ = rig.ledger().watch(JOB, rig.now() + 7 * DAY).await.unwrap();
@@ -148,7 +148,7 @@ async fn a_followed_job_is_ours_whoever_told_of_it() {
 async fn what_a_key_of_another_project_does_not_find_is_not_gone() {
     let rig = rig_that_says(Answer::fault(404, "no"), &[]).await;
     webhooks(&rig, "https://another.example/");
-    let row = rig.take("msg_1", &told()).await;
+    let row = rig.take("msg_1", &ended_event()).await;
     assert_eq!(
         (text(&row, "state"), text(&row, "error_kind")),
         ("waiting", "unauthorized"),
@@ -173,7 +173,7 @@ async fn what_a_key_of_another_project_does_not_find_is_not_gone() {
 async fn the_right_key_proves_that_a_job_is_gone() {
     let rig = rig_that_says(Answer::fault(404, "no"), &[]).await;
     webhooks(&rig, &rig.test.machine.addresses.webhook_url);
-    assert_eq!(end(&rig.take_to_the_end("msg_1", &told()).await), "done/gone");
+    assert_eq!(end(&rig.take_to_the_end("msg_1", &ended_event()).await), "done/gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +192,7 @@ async fn a_job_that_is_ours_by_its_token_ends_gone_where_no_webhook_is_registere
     const BINDING: &str = "correct horse battery";
     let rig = rig_that_says(Answer::fault(404, "no"), &[("BINDING_KEY", BINDING)]).await;
     webhooks(&rig, "https://another.example/");
-    let mut event = told();
+    let mut event = ended_event();
     event["user_metadata"] = json!({"gemhook_token": BindingKey::parse(BINDING).unwrap().mint()});
     rig.deliver("msg_1", &event).await;
     rig.signed_by_google("msg_1").await;
@@ -203,19 +203,19 @@ async fn a_job_that_is_ours_by_its_token_ends_gone_where_no_webhook_is_registere
 async fn a_key_that_stops_working_proves_nothing_at_the_last_look() {
     let rig = rig_that_says(Answer::fault(404, "no"), &[("MISSING_JOB_HOURS", "1")]).await;
     rig.api.says("batches", [Answer::fault(401, "revoked")]);
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     let row = work_for(&rig, "msg_1", 2 * HOUR).await;
     assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "unauthorized"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_03_a_request_that_is_rejected_waits_and_fails_but_is_never_gone() {
-    let told: Value = serde_json::from_slice(&case("03-get-answers-400", "event.json")).unwrap();
+    let ended_event: Value = serde_json::from_slice(&case("03-get-answers-400", "event.json")).unwrap();
     let answer = Answer::bytes(case("03-get-answers-400", "gemini-answer.json"));
     for status in [400, 402, 403] {
         let rig = Rig::start().await;
         rig.api.says("interactions/v1_h03", [answer.clone().status(status)]);
-        let mut row = rig.take("msg_1", &told).await;
+        let mut row = rig.take("msg_1", &ended_event).await;
         for _ in 0..6 {
             assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "rejected"), "{status}");
             assert_eq!(number(&row, "due_at"), rig.now() + 15 * MINUTE);
@@ -236,10 +236,10 @@ async fn case_03_a_request_that_is_rejected_waits_and_fails_but_is_never_gone() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_at_another_trouble_does_not_forget_that_the_job_was_unknown_only_for_so_long() {
+async fn an_error_of_another_kind_does_not_reset_how_long_the_job_was_unknown() {
     // Half of the patience, then an outage, then the whole of it: a look that failed is no look.
     let rig = rig_that_says(Answer::fault(404, "no"), &[("MISSING_JOB_HOURS", "4")]).await;
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     work_for(&rig, "msg_1", 3 * HOUR).await;
     rig.api.says(JOB, [Answer::fault(503, "away")]);
     rig.later(2 * HOUR);

@@ -134,7 +134,7 @@ async fn case_11_what_a_cancelled_batch_had_finished_is_archived_with_its_state_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_fewer_lines_than_the_batch_says_are_told_in_the_jobs_row() {
+async fn case_12_fewer_lines_than_the_batch_says_are_reported_in_the_jobs_row() {
     let rig = Rig::start().await;
     let content = file("12-fewer-lines-than-requests", "responses.jsonl");
     rig.api.says("files/batch-h12:download", [Answer::bytes(content)]);

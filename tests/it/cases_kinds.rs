@@ -419,7 +419,7 @@ async fn samples_one_level_up_and_base64url_are_archived() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_samples_the_one_that_expired_is_told_of_as_missing() {
+async fn of_two_samples_the_one_that_expired_is_listed_as_missing() {
     let rig = Rig::start().await;
     let name = "models/m/operations/two";
     let video = noise(1000);

@@ -35,7 +35,7 @@ fn succeeded() -> Answer {
     operation("BATCH_STATE_SUCCEEDED", json!({"done": true, "response": {"responsesFile": "files/batch-b1"}}))
 }
 
-fn told() -> Value {
+fn ended_event() -> Value {
     event("batch.succeeded", JOB)
 }
 
@@ -106,7 +106,7 @@ async fn behind(mishap: FaultKind, method: &'static str, query: &'static str) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_30_a_record_that_comes_again_changes_nothing() {
     let rig = rig().await;
-    let row = rig.take("msg_1", &told()).await;
+    let row = rig.take("msg_1", &ended_event()).await;
     assert_eq!(end(&row), "done/archived");
     let (job, asked) = (rig.job(JOB).await, rig.api.asked().len());
     assert_eq!(rig.work("msg_1").await, row);
@@ -141,7 +141,7 @@ async fn fault_32_one_of_ten_records_fails_and_nine_are_archived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_35_a_row_that_kills_its_workers_fails_and_can_be_redriven() {
     let rig = rig().await;
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     let ledger = rig.ledger();
     for _ in 0..6 {
         let _ = ledger.lease("msg_1", rig.now() + MINUTE).await.unwrap();
@@ -157,7 +157,7 @@ async fn fault_35_a_row_that_kills_its_workers_fails_and_can_be_redriven() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_37_an_object_whose_answer_was_lost_is_found_and_committed() {
     let rig = behind(FaultKind::AnswerLost, "PUT", "").await;
-    let row = rig.take("msg_1", &told()).await;
+    let row = rig.take("msg_1", &ended_event()).await;
     assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 1));
     rig.outputs(&rig.job(JOB).await.unwrap()).await;
 
@@ -165,7 +165,7 @@ async fn fault_37_an_object_whose_answer_was_lost_is_found_and_committed() {
     let rig = behind(FaultKind::AnswerLost, "POST", "uploadId=").await;
     let content = noise(20_000_000);
     rig.api.says(FILE, [Answer::bytes(content.clone())]);
-    let row = rig.take("msg_1", &told()).await;
+    let row = rig.take("msg_1", &ended_event()).await;
     assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 1));
     assert!(rig.outputs(&rig.job(JOB).await.unwrap()).await[KEY] == content);
     assert_eq!(rig.open_uploads(), 0);
@@ -176,7 +176,7 @@ async fn fault_38_a_conditional_write_in_anothers_way_is_tried_again() {
     for (method, query, content) in [("PUT", "", LINE.into()), ("POST", "uploadId=", noise(20_000_000))] {
         let rig = behind(FaultKind::Conflict, method, query).await;
         rig.api.says(FILE, [Answer::bytes(content.clone())]);
-        let row = rig.take_to_the_end("msg_1", &told()).await;
+        let row = rig.take_to_the_end("msg_1", &ended_event()).await;
         assert_eq!(end(&row), "done/archived");
         assert!(rig.outputs(&rig.job(JOB).await.unwrap()).await[KEY] == content);
         assert_eq!(rig.open_uploads(), 0);
@@ -191,7 +191,7 @@ async fn fault_39_an_object_of_somebody_elses_is_a_conflict_and_stays() {
     ] {
         let rig = rig().await;
         rig.put(KEY, owner, content).await;
-        let row = rig.take("msg_1", &told()).await;
+        let row = rig.take("msg_1", &ended_event()).await;
         assert_eq!(text(&row, "state"), "failed");
         assert!(
             text(&row, "last_error").starts_with("conflict: object")
@@ -205,7 +205,7 @@ async fn fault_39_an_object_of_somebody_elses_is_a_conflict_and_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_40_what_an_attempt_left_complete_is_committed_by_the_next() {
     let rig = rig().await;
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     let _ = rig.ledger().lease("msg_1", rig.now() + MINUTE).await.unwrap();
     // That worker dies after its object, which the source would not give again byte for byte.
     rig.put(KEY, JOB, format!("{LINE}{LINE}")).await;
@@ -234,7 +234,7 @@ async fn fault_42_load_and_outages_are_waited_out_as_long_as_asked() {
     ] {
         let rig = rig().await;
         rig.api.says(JOB, [answer, succeeded()]);
-        let row = rig.take("msg_1", &told()).await;
+        let row = rig.take("msg_1", &ended_event()).await;
         assert_eq!(text(&row, "state"), "waiting", "{why}");
         assert!(text(&row, "last_error").contains(why), "{row:?}");
         let wait = number(&row, "due_at") - rig.now();
@@ -248,7 +248,7 @@ async fn fault_42_load_and_outages_are_waited_out_as_long_as_asked() {
 async fn fault_42_a_succeeded_job_that_is_unreadable_for_two_days_is_archived_on_the_third() {
     let rig = rig().await;
     rig.api.says(JOB, [Answer::fault(503, "inline results too large")]);
-    let mut row = rig.take("msg_1", &told()).await;
+    let mut row = rig.take("msg_1", &ended_event()).await;
     let begun = rig.now();
     while rig.now() < begun + 48 * HOUR {
         assert_eq!(text(&row, "state"), "waiting");
@@ -274,7 +274,7 @@ async fn fault_42_what_does_not_pass_in_72_hours_fails_with_its_reason_and_can_b
         rig.api.says(JOB, [job]);
         rig.api.says(FILE, file);
         let begun = rig.now();
-        let row = rig.take_to_the_end("msg_1", &told()).await;
+        let row = rig.take_to_the_end("msg_1", &ended_event()).await;
         assert_eq!(text(&row, "state"), "failed", "{why}");
         assert!(text(&row, "last_error").contains(why), "{row:?}");
         let took = rig.now() - begun;
@@ -296,7 +296,7 @@ async fn fault_43_a_revoked_key_is_not_taken_for_a_deleted_job() {
         rig.api.says(JOB, [Answer::fault(status, message)]);
         rig.api.says("batches", [Answer::fault(status, message)]);
         let id = format!("msg_{status}");
-        let mut row = rig.take(&id, &told()).await;
+        let mut row = rig.take(&id, &ended_event()).await;
         for _ in 0..3 {
             assert_eq!(text(&row, "state"), "waiting", "{status}");
             rig.later(number(&row, "due_at") - rig.now());
@@ -317,7 +317,7 @@ async fn fault_43_an_expired_file_ends_gone_after_a_second_look() {
         let rig = on(Rig::start().await);
         rig.api.says(FILE, [Answer::fault(status, "expired")]);
         let begun = rig.now();
-        let row = rig.take_to_the_end("msg_1", &told()).await;
+        let row = rig.take_to_the_end("msg_1", &ended_event()).await;
         assert_eq!(end(&row), "done/gone", "{status}");
         let took = rig.now() - begun;
         assert!((48 * HOUR..=51 * HOUR).contains(&took), "the API keeps files for 48 h: {took}");
@@ -331,7 +331,7 @@ async fn fault_43_an_expired_file_ends_gone_after_a_second_look() {
 async fn fault_43_before_a_job_is_gone_the_bucket_is_looked_up() {
     let rig = rig().await;
     rig.api.says(FILE, [Answer::fault(404, "expired")]);
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     rig.later(48 * HOUR);
     let row = rig.work("msg_1").await;
     assert_eq!(text(&row, "error_kind"), "output_missing");
@@ -344,7 +344,7 @@ async fn fault_43_before_a_job_is_gone_the_bucket_is_looked_up() {
 async fn fault_47_an_end_that_the_api_does_not_show_yet_is_waited_for() {
     let rig = rig().await;
     rig.api.says(JOB, [operation("BATCH_STATE_RUNNING", json!({})), succeeded()]);
-    let row = rig.take("msg_1", &told()).await;
+    let row = rig.take("msg_1", &ended_event()).await;
     assert_eq!(text(&row, "last_error"), "the event says that it ended, but the job is BATCH_STATE_RUNNING");
     rig.later(MINUTE);
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");
@@ -352,7 +352,7 @@ async fn fault_47_an_end_that_the_api_does_not_show_yet_is_waited_for() {
     // Another end than the event's: the API's word counts, and both are kept.
     let rig = Rig::start().await;
     rig.api.says(JOB, [operation("BATCH_STATE_CANCELLED", json!({"done": true}))]);
-    let row = rig.take("msg_1", &told()).await;
+    let row = rig.take("msg_1", &ended_event()).await;
     assert_eq!((end(&row).as_str(), text(&row, "event_type")), ("done/ended", "batch.succeeded"));
     assert_eq!(rig.job(JOB).await.unwrap()["state"], "BATCH_STATE_CANCELLED");
 }
@@ -360,7 +360,7 @@ async fn fault_47_an_end_that_the_api_does_not_show_yet_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_48_without_a_stream_the_sweep_brings_every_row_to_its_end() {
     let rig = rig().await;
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     let sweep = || rig.invoke(json!({"schedule": "sweep"}), 15 * MINUTE);
     sweep().await;
     assert_eq!(text(&rig.row("msg_1").await, "state"), "received", "the stream has its time");
@@ -375,10 +375,10 @@ async fn fault_48_without_a_stream_the_sweep_brings_every_row_to_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_49_a_row_that_expired_early_is_new_again_and_its_job_is_not() {
     let rig = rig().await;
-    rig.take("msg_1", &told()).await;
+    rig.take("msg_1", &ended_event()).await;
     let job = rig.job(JOB).await;
     rig.forget("msg_1").await;
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     // DynamoDB remembers the transaction of a row's first attempt for ten minutes, and a row lives longer than that.
     let _ = rig.ledger().lease("msg_1", rig.now() + MINUTE).await.unwrap();
     rig.later(2 * MINUTE);
@@ -390,7 +390,7 @@ async fn fault_49_a_row_that_expired_early_is_new_again_and_its_job_is_not() {
 async fn fault_51_a_redrive_that_is_repeated_comes_to_the_same() {
     let rig = rig().await;
     rig.put(KEY, "batches/other", "x").await;
-    assert_eq!(end(&rig.take("msg_1", &told()).await), "failed/");
+    assert_eq!(end(&rig.take("msg_1", &ended_event()).await), "failed/");
     for _ in 0..3 {
         let _ = rig.ledger().redrive("msg_1").await.unwrap();
     }

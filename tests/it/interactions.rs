@@ -266,7 +266,7 @@ async fn an_answer_beyond_the_limit_fails_with_the_setting_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_media_are_told_of_and_the_others_are_counted() {
+async fn two_hundred_media_are_listed_and_the_others_are_counted() {
     let rig = Rig::start().await;
     let content: Vec<Value> = (0..203).map(|_| json!({"type": "image", "data": "AA=="})).collect();
     rig.api.says(JOB, [Answer::json(answer("completed", output(json!(content))))]);

@@ -108,7 +108,7 @@ async fn taken(ledger: &Ledger, key: &str, until: i64) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trouble_begins_once_and_a_checkpoint_stays_until_it_is_replaced() {
+async fn error_since_is_set_once_and_a_checkpoint_stays_until_it_is_replaced() {
     let rig = LedgerRig::start().await;
     let ledger = rig.ledger(false);
     let began = rig.now();

@@ -235,7 +235,7 @@ async fn a_webhook_that_is_switched_off_is_noticed_and_switched_on_only_when_ask
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_knows_no_webhooks_is_no_trouble() {
+async fn an_api_without_webhooks_is_no_error() {
     let test = TestMachine::start().await;
     let (_, clock) = later(0);
     let archiver = archiver(&test, &test.machine.addresses.gemini_url, Arc::clone(&clock), &[]);

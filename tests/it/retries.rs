@@ -29,7 +29,7 @@ fn succeeded() -> Answer {
         "response": {"responsesFile": "files/batch-b1"}}))
 }
 
-fn told() -> Value {
+fn ended_event() -> Value {
     event("batch.succeeded", JOB)
 }
 
@@ -57,11 +57,11 @@ fn asks_for(delay: &str) -> Answer {
 async fn case_16_a_quota_of_a_day_that_asks_for_no_wait_is_left_alone_for_an_hour() {
     let case = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/16-quota-0s");
     let read = |file: &str| std::fs::read(case.join(file)).unwrap();
-    let told: Value = serde_json::from_slice(&read("event.json")).unwrap();
+    let ended_event: Value = serde_json::from_slice(&read("event.json")).unwrap();
     let make = Make { retry_policy: RetryPolicy::default(), ..Make::default() };
     let rig = Rig::make(TestMachine::start().await, "rig", make).await;
     rig.api.says("batches/h16quota-0s", [Answer::bytes(read("gemini-answer.json")).status(429)]);
-    rig.deliver("msg_1", &told).await;
+    rig.deliver("msg_1", &ended_event).await;
     let row = rig.work_until("msg_1", 40_000).await;
     assert_eq!(wait(&rig, &row), HOUR);
     assert_eq!(rig.api.asked_for("batches/h16quota-0s").len(), 1);
@@ -73,11 +73,11 @@ async fn no_wait_is_shorter_than_a_second_or_longer_than_six_hours() {
         [("0s", 1_000, 1_000), ("0.000000001s", 1_000, 1_000), ("86400s", 6 * HOUR, 6 * HOUR)]
     {
         let rig = rig(asks_for(asked)).await;
-        let row = rig.take("msg_1", &told()).await;
+        let row = rig.take("msg_1", &ended_event()).await;
         assert!((shortest..=longest).contains(&wait(&rig, &row)), "{asked}: {}", wait(&rig, &row));
     }
     let rig = rig(Answer::fault(503, "later").with("retry-after", "0")).await;
-    assert_eq!(wait(&rig, &rig.take("msg_1", &told()).await), 1_000);
+    assert_eq!(wait(&rig, &rig.take("msg_1", &ended_event()).await), 1_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,14 +92,14 @@ async fn one_lease_asks_at_most_ten_times() {
     };
     let rig = Rig::make(TestMachine::start().await, "rig", Make { retry_policy, ..Make::default() }).await;
     let rig = on(rig, asks_for("0s"));
-    assert_eq!(text(&rig.take("msg_1", &told()).await, "state"), "waiting");
+    assert_eq!(text(&rig.take("msg_1", &ended_event()).await, "state"), "waiting");
     assert_eq!(rig.api.asked_for(JOB).len(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_days_of_a_refused_key_one_outage_fails_nothing() {
     let rig = rig(Answer::fault(401, "revoked")).await;
-    rig.take("msg_1", &told()).await;
+    rig.take("msg_1", &ended_event()).await;
     for answer in [Answer::fault(401, "revoked"), Answer::fault(503, "away")] {
         rig.api.says(JOB, [answer]);
         rig.later(2 * DAY);
@@ -111,9 +111,9 @@ async fn after_days_of_a_refused_key_one_outage_fails_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trouble_is_waited_out_for_72_hours_from_when_it_began() {
+async fn an_error_is_retried_for_72_hours_from_its_first_attempt() {
     let rig = rig(Answer::fault(401, "revoked")).await;
-    rig.take("msg_1", &told()).await;
+    rig.take("msg_1", &ended_event()).await;
     rig.later(2 * DAY);
     rig.api.says(JOB, [Answer::fault(503, "away")]);
     let row = rig.work("msg_1").await;
@@ -127,7 +127,7 @@ async fn a_trouble_is_waited_out_for_72_hours_from_when_it_began() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_answer_stalls_is_put_off_before_the_invocation_ends() {
     let rig = rig(Answer::bytes("{\"name\": \"batches/b1\"}").stalls_after(3)).await;
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     let row = rig.work_until("msg_1", 20_500).await;
     assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "deadline"));
     assert_eq!((number(&row, "due_at"), number(&row, "crashes")), (rig.now(), 0));
@@ -138,7 +138,7 @@ async fn a_job_whose_answer_stalls_is_put_off_before_the_invocation_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_runs_out_of_time_for_72_hours_without_getting_on_fails() {
     let rig = rig(Answer::bytes("{\"name\": \"batches/b1\"}").stalls_after(3)).await;
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     for _ in 0..3 {
         let row = rig.work_until("msg_1", 20_200).await;
         assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "deadline"));
@@ -151,7 +151,7 @@ async fn whoever_runs_out_of_time_for_72_hours_without_getting_on_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_time_to_put_it_off_a_row_is_not_begun() {
     let rig = rig(succeeded()).await;
-    rig.deliver("msg_1", &told()).await;
+    rig.deliver("msg_1", &ended_event()).await;
     let row = rig.work_until("msg_1", 19_000).await;
     assert_eq!((text(&row, "state"), number(&row, "attempt")), ("received", 0));
     assert!(rig.api.asked_for(JOB).is_empty());
@@ -200,7 +200,7 @@ async fn behind(refuses: (&'static str, &'static str)) -> (Arc<Front>, Rig) {
 async fn a_commit_that_the_store_refuses_waits_with_the_reason_and_is_no_crash() {
     for code in ["AccessDeniedException", "ThrottlingException"] {
         let (front, rig) = behind(("TransactWriteItems", code)).await;
-        let row = rig.take("msg_1", &told()).await;
+        let row = rig.take("msg_1", &ended_event()).await;
         assert_eq!((text(&row, "state"), number(&row, "crashes")), ("waiting", 0), "{code}");
         assert!(text(&row, "last_error").contains(code.trim_end_matches("Exception")), "{row:?}");
         *front.refuses.lock().unwrap() = None;
@@ -212,7 +212,7 @@ async fn a_commit_that_the_store_refuses_waits_with_the_reason_and_is_no_crash()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_store_can_never_hold_fails_at_once_with_its_reason_and_its_output_is_safe() {
     let (front, rig) = behind(("TransactWriteItems", "ValidationException")).await;
-    let row = rig.take("msg_1", &told()).await;
+    let row = rig.take("msg_1", &ended_event()).await;
     assert_eq!((end(&row).as_str(), number(&row, "crashes")), ("failed/", 0));
     assert!(text(&row, "last_error").contains("ValidationException"), "{row:?}");
     assert_eq!(rig.test.objects().await.len(), 1);
@@ -224,7 +224,7 @@ async fn what_the_store_can_never_hold_fails_at_once_with_its_reason_and_its_out
 #[tokio::test(flavor = "multi_thread")]
 async fn one_row_that_the_store_refuses_does_not_keep_the_others_of_its_batch_from_being_worked() {
     let rig = rig(succeeded()).await;
-    rig.deliver("msg_2", &told()).await;
+    rig.deliver("msg_2", &ended_event()).await;
     let record = |id: &str| {
         json!({"eventID": id, "eventName": "INSERT", "eventVersion": "1.1", "eventSource": "aws:dynamodb",
             "awsRegion": "us-east-1", "dynamodb": {"ApproximateCreationDateTime": 1, "SequenceNumber": "1",

@@ -114,7 +114,7 @@ impl Kind for Batch {
 
     const DATA: &'static [&'static str] = &[REQUESTS, RESPONSES];
 
-    fn told(job: &Job<Self>, outcome: &Outcome) -> Option<(&'static str, EventData)> {
+    fn ending_event(job: &Job<Self>, outcome: &Outcome) -> Option<(&'static str, EventData)> {
         let data = EventData::of(job.name());
         Some(match outcome {
             Outcome::Succeeded { .. } if job.asked.input == Input::Inline => ("batch.succeeded", data),

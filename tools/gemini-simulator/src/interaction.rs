@@ -143,7 +143,7 @@ impl Kind for Interaction {
     const DATA: &'static [&'static str] = &[];
 
     /// No event is known for the last three.
-    fn told(job: &Job<Self>, outcome: &Outcome) -> Option<(&'static str, EventData)> {
+    fn ending_event(job: &Job<Self>, outcome: &Outcome) -> Option<(&'static str, EventData)> {
         if !job.asked.background {
             return None;
         }

@@ -15,7 +15,7 @@ pub(super) trait Kind: Clone + Serialize + DeserializeOwned + Send + Sync + 'sta
     const DATA: &'static [&'static str];
 
     /// The type of the event that reports this outcome, and what it says. Not every end has an event.
-    fn told(job: &Job<Self>, outcome: &Self::Outcome) -> Option<(&'static str, EventData)>;
+    fn ending_event(job: &Job<Self>, outcome: &Self::Outcome) -> Option<(&'static str, EventData)>;
 }
 
 /// A job as it is kept: what was asked for, and how it ended.
@@ -64,7 +64,7 @@ impl<K: Kind> Job<K> {
     /// The event that is pending, the same whenever it is asked for.
     pub(super) fn event(&self) -> Option<Event<'_>> {
         let end = self.end.as_ref()?;
-        let (event_type, data) = K::told(self, &end.outcome)?;
+        let (event_type, data) = K::ending_event(self, &end.outcome)?;
         Some(Event {
             event_type,
             version: "v1",

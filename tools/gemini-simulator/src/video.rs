@@ -45,7 +45,7 @@ impl Kind for Video {
     const DATA: &'static [&'static str] = &[];
 
     /// There is no event for a video that failed. One that was filtered has no file to name.
-    fn told(job: &Job<Self>, outcome: &Outcome) -> Option<(&'static str, EventData)> {
+    fn ending_event(job: &Job<Self>, outcome: &Outcome) -> Option<(&'static str, EventData)> {
         let data = EventData::of(job.name());
         match outcome {
             Outcome::Generated { samples: 0, .. } => Some(("video.generated", data)),

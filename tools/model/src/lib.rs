@@ -31,13 +31,14 @@
     reason = "a specification of two rows, which only tests run"
 )]
 
+mod checks;
 pub mod promise;
 pub mod system;
 pub mod table;
 
 use std::sync::atomic::Ordering;
 
-use promise::Promise;
+use promise::{Keeps, Promise};
 use stateright::{Model, Property};
 use system::{Api, LAST_TICK, Lease, State, System, Take, Worker, Write, Written};
 use table::{Job, Time};
@@ -258,9 +259,9 @@ impl Model for System {
     }
 }
 
-impl System {
-    pub(crate) fn keeps(&self, promise: Promise, state: &State) -> bool {
-        promise.holds(self, state) || self.reported.swap(true, Ordering::Relaxed)
+impl Keeps for System {
+    fn keeps(&self, promise: Promise, state: &State) -> bool {
+        self.holds(promise, state) || self.reported.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -119,7 +119,7 @@ async fn careless(seen: Arc<Mutex<HashSet<String>>>, headers: HeaderMap, body: B
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_careless_receiver_is_told_each_of_its_faults() {
+async fn each_fault_of_a_careless_receiver_is_reported() {
     let seen = Arc::default();
     let take = move |headers, body| careless(Arc::clone(&seen), headers, body);
     let url = serve(Router::new().route("/hook", post(take))).await;

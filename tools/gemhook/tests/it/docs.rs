@@ -12,18 +12,18 @@ fn documents() -> BTreeMap<String, String> {
 }
 
 /// What stands between backticks, and each line of the blocks of commands, both without their continuations.
-fn told(text: &str) -> Vec<String> {
+fn code_lines(text: &str) -> Vec<String> {
     let text = text.replace("\\\n", " ");
-    let mut told = Vec::new();
+    let mut code_lines = Vec::new();
     for (at, block) in text.split("```").enumerate() {
         if at % 2 == 1 {
-            told.extend(block.lines().map(str::to_owned));
+            code_lines.extend(block.lines().map(str::to_owned));
         } else {
             let spans = block.split('`').enumerate().filter(|(at, _)| at % 2 == 1);
-            told.extend(spans.map(|(_, span)| span.split_whitespace().collect::<Vec<_>>().join(" ")));
+            code_lines.extend(spans.map(|(_, span)| span.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
     }
-    told
+    code_lines
 }
 
 /// The calls of the program in a line, each up to what ends a command in the shell.
@@ -62,7 +62,7 @@ fn every_command_in_the_documents_is_one_that_the_program_takes() {
     );
     let (mut calls, mut refused) = (0, Vec::new());
     for (name, text) in documents() {
-        for call in told(&text).iter().flat_map(|line| calls_in(line)) {
+        for call in code_lines(&text).iter().flat_map(|line| calls_in(line)) {
             calls += 1;
             refused.extend(is_taken(&call).err().map(|why| format!("{name}: {call}\n{why}")));
         }

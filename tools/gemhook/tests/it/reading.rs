@@ -21,7 +21,7 @@ fn gemhook(folder: &Path, args: &[&str]) -> Output {
     command.args(args).arg(local).output().unwrap()
 }
 
-fn told(folder: &Path, args: &[&str]) -> String {
+fn printed(folder: &Path, args: &[&str]) -> String {
     let output = gemhook(folder, args);
     assert!(output.status.success(), "{args:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -29,11 +29,11 @@ fn told(folder: &Path, args: &[&str]) -> String {
 
 /// The objects of a document: an array, one object, or one on each line.
 fn rows(folder: &Path, args: &[&str]) -> Vec<Value> {
-    let told = told(folder, args);
-    if let Ok(Value::Array(rows)) = serde_json::from_str(&told) {
+    let text = printed(folder, args);
+    if let Ok(Value::Array(rows)) = serde_json::from_str(&text) {
         return rows;
     }
-    told.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 async fn post(dev: &Dev, id: &str, body: &str) {
@@ -68,28 +68,28 @@ async fn jobs_are_waited_for_listed_shown_fetched_and_deleted() {
 
     let waited = rows(at, &["jobs", "wait", &job, "--json", "--timeout", "60s"]);
     assert_eq!((&waited[0]["job_id"], &waited[0]["state"]), (&json!(job), &json!("BATCH_STATE_SUCCEEDED")));
-    let list = told(at, &["jobs", "list", "--meta", "job_group=nightly", "--since", "1h"]);
+    let list = printed(at, &["jobs", "list", "--meta", "job_group=nightly", "--since", "1h"]);
     assert!(list.starts_with("ENDED") && list.contains(&job) && list.contains("2/3"), "{list}");
     assert!(list.contains("note=a\\u{1b}[31m") && !list.contains('\u{1b}'), "{list:?}");
-    assert!(told(at, &["jobs", "list", "--meta", "job_group=other"]).starts_with("no jobs: "));
-    assert_eq!(told(at, &["jobs", "list", "--meta", "job_group=other", "--json"]), "[]\n");
-    let listed: Value = serde_json::from_str(&told(at, &["jobs", "list", "--json"])).unwrap();
+    assert!(printed(at, &["jobs", "list", "--meta", "job_group=other"]).starts_with("no jobs: "));
+    assert_eq!(printed(at, &["jobs", "list", "--meta", "job_group=other", "--json"]), "[]\n");
+    let listed: Value = serde_json::from_str(&printed(at, &["jobs", "list", "--json"])).unwrap();
     assert!(listed.is_array(), "one document: {listed}");
     assert_eq!(rows(at, &["jobs", "list", "--type", "batch", "--json"]).len(), 1);
-    assert!(told(at, &["jobs", "show", &job]).contains("ended_by"));
+    assert!(printed(at, &["jobs", "show", &job]).contains("ended_by"));
 
     let to = tempfile::tempdir().unwrap();
     let to_text = to.path().to_str().unwrap();
     let key = format!("{job}/responses.jsonl");
-    assert!(told(at, &["jobs", "fetch", &job, "--to", to_text]).contains("sha256"));
+    assert!(printed(at, &["jobs", "fetch", &job, "--to", to_text]).contains("sha256"));
     assert_eq!(std::fs::read_to_string(to.path().join(&key)).unwrap().lines().count(), 3);
-    assert!(told(at, &["jobs", "fetch", &job, "--to", to_text]).contains("there already"));
+    assert!(printed(at, &["jobs", "fetch", &job, "--to", to_text]).contains("there already"));
     std::fs::write(to.path().join(&key), "mine").unwrap();
     assert_eq!(gemhook(at, &["jobs", "fetch", &job, "--to", to_text]).status.code(), Some(1));
 
     let unasked = gemhook(at, &["jobs", "delete", &job]);
     assert!(String::from_utf8_lossy(&unasked.stderr).contains("--yes"), "{unasked:?}");
-    told(at, &["jobs", "delete", &job, "--yes"]);
+    printed(at, &["jobs", "delete", &job, "--yes"]);
     let left = rows(at, &["jobs", "show", &job, "--json"]);
     assert_eq!((&left[0]["state"], left[0].get("user_metadata")), (&json!("deleted"), None));
     assert!(!folder.path().join("s3/gemhook-results").join(&key).exists());
@@ -112,23 +112,26 @@ async fn deliveries_are_listed_shown_and_redriven() {
         let line: Value = serde_json::from_str(&dev.lines.next().unwrap().unwrap()).unwrap();
         ended += usize::from(line["state"] == "done");
     }
-    let list = told(at, &["deliveries", "list"]);
+    let list = printed(at, &["deliveries", "list"]);
     assert!(
         list.contains("done/recorded") && list.contains("msg_odd") && list.contains("msg_ping"),
         "{list}"
     );
     let odd = rows(at, &["deliveries", "list", "--type", "orchard", "--state", "recorded", "--json"]);
     assert_eq!((odd.len(), &odd[0]["webhook_id"]), (1, &json!("msg_odd")));
-    let shown = told(at, &["deliveries", "show", "msg_odd"]);
+    let shown = printed(at, &["deliveries", "show", "msg_odd"]);
     assert!(shown.contains("\"type\": \"orchard.ripened\""), "{shown}");
 
     assert_eq!(gemhook(at, &["deliveries", "redrive", "--yes"]).status.code(), Some(1), "names nothing");
     assert_eq!(gemhook(at, &["deliveries", "redrive", "msg_odd"]).status.code(), Some(1), "nobody to ask");
     assert_eq!(
-        told(at, &["deliveries", "redrive", "--state", "failed", "--yes"]),
+        printed(at, &["deliveries", "redrive", "--state", "failed", "--yes"]),
         "no delivery matches that can be redriven: `gemhook deliveries list` shows them all\n"
     );
-    assert_eq!(told(at, &["deliveries", "redrive", "--type", "orchard", "--yes"]), "redriven: 1 delivery\n");
+    assert_eq!(
+        printed(at, &["deliveries", "redrive", "--type", "orchard", "--yes"]),
+        "redriven: 1 delivery\n"
+    );
     let again = loop {
         let line: Value = serde_json::from_str(&dev.lines.next().unwrap().unwrap()).unwrap();
         if line["state"] == "done" {
@@ -151,13 +154,13 @@ async fn a_job_without_an_event_is_found_by_the_command() {
         }
     };
     assert_eq!(found["entered"], json!([job]));
-    assert!(told(at, &["jobs", "list"]).starts_with("no jobs: "), "a dry run writes nothing");
-    assert!(told(at, &["reconcile"]).contains(&format!("entered: {job}")));
-    told(at, &["jobs", "wait", &job, "--timeout", "60s"]);
-    assert!(told(at, &["reconcile"]).contains("nothing is missing here"));
+    assert!(printed(at, &["jobs", "list"]).starts_with("no jobs: "), "a dry run writes nothing");
+    assert!(printed(at, &["reconcile"]).contains(&format!("entered: {job}")));
+    printed(at, &["jobs", "wait", &job, "--timeout", "60s"]);
+    assert!(printed(at, &["reconcile"]).contains("nothing is missing here"));
 
-    assert!(told(at, &["jobs", "watch", &job]).contains("has ended already"));
-    told(at, &["jobs", "watch", "interactions/v1_a"]);
+    assert!(printed(at, &["jobs", "watch", &job]).contains("has ended already"));
+    printed(at, &["jobs", "watch", "interactions/v1_a"]);
     let followed = rows(at, &["jobs", "show", "interactions/v1_a", "--json"]);
     assert!(
         followed[0]["watch_until"].as_i64().unwrap() > i64::try_from(now()).unwrap() * 1000 + 6 * 86_400_000
@@ -192,14 +195,14 @@ async fn changes_are_watched_as_they_happen() {
 }
 
 #[test]
-fn a_machine_that_does_not_run_is_told_apart() {
+fn a_machine_that_does_not_run_is_reported_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let nothing = gemhook(folder.path(), &["jobs", "list"]);
     assert_eq!(nothing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("no `gemhook dev` runs in"), "{nothing:?}");
 
     let mut dev = Dev::start(folder.path(), &[]);
-    assert!(told(folder.path(), &["jobs", "list"]).starts_with("no jobs: "));
+    assert!(printed(folder.path(), &["jobs", "list"]).starts_with("no jobs: "));
     dev.signal("KILL");
     dev.child.wait().unwrap();
     let silent = gemhook(folder.path(), &["jobs", "list"]);

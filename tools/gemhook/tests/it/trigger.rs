@@ -44,7 +44,7 @@ fn answer(output: &Output) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_type_is_sent_accepted_and_told_apart() {
+async fn every_type_is_sent_accepted_and_distinguished() {
     let test = TestMachine::start().await;
     for event_type in TYPES {
         let output = trigger(&test, &[event_type]).await;

@@ -384,7 +384,7 @@ async fn an_event_without_a_token_is_explained_where_tokens_are_required() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_row_is_told_what_can_be_checked_and_what_not() {
+async fn verify_of_a_row_says_what_can_be_checked_and_what_not() {
     let test = TestMachine::with_options(folder(), |options| Options { record_first: 1, ..options }).await;
     for id in ["msg_first", "msg_second"] {
         test.delivery(id, BODY).send().await.unwrap().error_for_status().unwrap();

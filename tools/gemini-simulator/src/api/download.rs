@@ -15,7 +15,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncSeekExt, SeekFrom, Take},
 };
 
-use super::{Problem, Shared, files::find, parameters};
+use super::{Problem, Shared, file_lookup::find, parameters};
 use crate::{
     Simulator,
     faults::FaultKind,

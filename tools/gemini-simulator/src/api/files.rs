@@ -9,11 +9,14 @@ use axum::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Problem, Shared, changed, download, see_through};
+use super::{
+    Problem, Shared, changed, download,
+    file_lookup::{find, missing},
+    see_through,
+};
 use crate::{
     Simulator,
     clock::Millis,
-    faults::{FaultKind, Gone},
     files::{Content, FileRecord},
     rfc3339,
 };
@@ -34,24 +37,6 @@ pub(super) async fn read(
     }
     let file = find(&simulator, &name, &uri).await?;
     Ok(Json(show(&simulator, &version, file)).into_response())
-}
-
-/// The file, unless a fault has it expired.
-pub(super) async fn find(simulator: &Simulator, id: &str, uri: &Uri) -> Result<FileRecord, Problem> {
-    tokio::time::sleep(simulator.answer_delay).await;
-    let file = simulator.files.get(id).ok_or_else(|| missing(id))?;
-    let gone = |kind: &FaultKind| match kind {
-        FaultKind::Expired { status } => Some(*status),
-        _ => None,
-    };
-    if file.content == Content::Uploaded {
-        return Ok(file);
-    }
-    match simulator.faults.strike(uri.path(), gone) {
-        Some(Gone::NotFound) => Err(missing(id)),
-        Some(Gone::Forbidden) => Err(Problem::no_permission_for(&format!("files/{id}"))),
-        None => Ok(file),
-    }
 }
 
 /// A file as the API shows it.
@@ -109,8 +94,4 @@ fn check_deletable(id: &str) -> Result<(), Problem> {
         }
         false => Ok(()),
     }
-}
-
-fn missing(id: &str) -> Problem {
-    Problem::not_found(format!("files/{id} was not found."))
 }

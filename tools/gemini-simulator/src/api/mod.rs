@@ -4,6 +4,7 @@ mod batches;
 mod clock;
 mod download;
 mod faults;
+mod file_lookup;
 mod files;
 mod interaction;
 mod interactions;

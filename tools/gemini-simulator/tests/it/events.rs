@@ -101,7 +101,7 @@ async fn a_job_with_addresses_of_its_own_tells_those_alone_and_with_its_metadata
 }
 
 #[tokio::test]
-async fn failed_and_cancelled_batches_are_told_of_as_such() {
+async fn failed_and_cancelled_batches_are_reported_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let running = Running::start(folder.path(), &receiver.url, quick()).await;

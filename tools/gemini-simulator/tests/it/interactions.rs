@@ -20,7 +20,7 @@ async fn start(folder: &tempfile::TempDir) -> Running {
 }
 
 #[tokio::test]
-async fn an_interaction_in_the_background_completes_in_steps_and_is_told_of() {
+async fn an_interaction_in_the_background_completes_in_steps_and_has_an_event() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let running = start(&folder).await;
@@ -87,7 +87,7 @@ async fn a_function_call_waits_until_its_result_is_sent_in_an_interaction_that_f
 }
 
 #[tokio::test]
-async fn one_that_is_waited_for_is_answered_at_once_and_told_of_to_nobody() {
+async fn one_in_the_foreground_is_answered_at_once_and_has_no_event() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let running = Running::start(folder.path(), &receiver.url, quick()).await;

@@ -353,7 +353,7 @@ async fn a_used_up_quota_says_of_which_time_it_is_and_may_say_to_come_again_at_o
 }
 
 #[tokio::test]
-async fn an_interaction_is_idle_and_nobody_is_told() {
+async fn an_idle_interaction_has_no_event() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let running = Running::start(folder.path(), &receiver.url, quick()).await;

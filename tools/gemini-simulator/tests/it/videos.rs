@@ -69,7 +69,7 @@ async fn a_video_can_be_filtered_in_part_or_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_video_that_failed_is_told_of_to_nobody() {
+async fn a_video_that_failed_has_no_event() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[]).await;
     let running = Running::start(folder.path(), &receiver.url, quick()).await;

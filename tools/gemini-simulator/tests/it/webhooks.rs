@@ -53,7 +53,7 @@ async fn a_registered_webhook_hears_what_it_subscribed_to_signed_with_its_own_se
 }
 
 #[tokio::test]
-async fn a_secret_is_told_once_and_rotates_with_or_without_grace() {
+async fn a_secret_is_shown_once_and_rotates_with_or_without_grace() {
     let folder = tempfile::tempdir().unwrap();
     let mut own = Receiver::start(&[]).await;
     let running = Running::start(folder.path(), "http://127.0.0.1:9/", quick()).await;

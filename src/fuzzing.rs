@@ -9,10 +9,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use bytes::Bytes;
-use lambda_http::{
-    Request,
-    http::{HeaderMap, HeaderValue},
-};
+use lambda_http::http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::{
@@ -147,8 +144,9 @@ pub fn event(data: &[u8]) {
     let event = Event::parse(data);
     assert!(event.is_json || event == Event::default(), "{event:?}");
     assert!(event.job_hint.as_deref() != Some(""), "an empty hint");
-    let Some(request) = serde_json::from_slice(data).ok().and_then(function_url::request) else { return };
-    let (parts, body) = Request::from(request).into_parts();
+    let Some(mut event) = serde_json::from_slice(data).ok() else { return };
+    let Some(request) = function_url::request(&mut event) else { return };
+    let (parts, body) = request.into_parts();
     check(&parts.headers, &body);
 }
 

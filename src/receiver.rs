@@ -16,13 +16,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use lambda_http::{
-    Adapter, Body, Request, RequestExt, Response,
-    http::{HeaderMap, Method, StatusCode, header},
+    Body, Request, Response,
+    aws_lambda_events::apigw::ApiGatewayV2httpResponse,
+    http::{Method, StatusCode, header},
 };
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::time::timeout;
-use tower_service::Service;
 
 use crate::{
     aws,
@@ -73,7 +73,8 @@ pub async fn run() -> Result<(), Error> {
     let receiver = Arc::new(Receiver::new(settings, dynamodb, secrets, Arc::new(SystemClock))?);
     lambda_runtime::run(service_fn(move |event| {
         let receiver = Arc::clone(&receiver);
-        async move { receiver.invoke(event).await }
+        // On the heap: nested in the runtime's, the futures of the SDK are too deep for the compiler.
+        async move { Box::pin(receiver.invoke(event)).await }
     }))
     .await
 }
@@ -111,64 +112,43 @@ impl Receiver {
         })
     }
 
-    /// One invocation, by the event of a Function URL.
-    pub async fn invoke(self: Arc<Self>, event: LambdaEvent<Value>) -> Result<Value, Error> {
-        let redacted_headers = self.record_headers.then(|| redacted_headers::headers(&event.payload));
-        let Some(request) = function_url::request(event.payload) else {
-            return Ok(function_url::malformed(
-                &self.respond(&Answer::Rejected(Rejection::MalformedRequest))?,
-            ));
-        };
-        let mut adapter = Adapter::from(service_fn(move |request: Request| {
-            let (receiver, redacted_headers) = (Arc::clone(&self), redacted_headers.clone());
-            async move { receiver.handle(request, redacted_headers).await }
-        }));
-        let answer = adapter.call(LambdaEvent::new(request, event.context)).await?;
-        Ok(serde_json::to_value(answer)?)
-    }
-
-    /// Answers one request, within 4 s whatever a delivery waits for.
-    async fn handle(
-        &self,
-        request: Request,
-        redacted_headers: Option<RedactedHeaders>,
-    ) -> Result<Response<Body>, Error> {
-        let context = request.lambda_context_ref();
-        let receipt = context.map(|context| context.request_id.clone()).unwrap_or_default();
-        let (parts, body) = request.into_parts();
-        let answer = match parts.method {
-            Method::GET | Method::HEAD => Answer::Up,
-            Method::POST => {
-                let body = match body {
-                    Body::Empty => Bytes::new(),
-                    Body::Text(text) => Bytes::from(text),
-                    Body::Binary(bytes) => Bytes::from(bytes),
-                    _ => Bytes::new(),
-                };
-                let taken = self.take(&parts.headers, body, &receipt, redacted_headers);
-                match timeout(BUDGET, taken).await {
-                    Ok(answer) => answer,
-                    Err(_) => Answer::Unavailable("it took too long".to_owned()),
+    /// One invocation, by the event of a Function URL. It answers within 4 s, whatever a delivery waits for.
+    pub async fn invoke(&self, event: LambdaEvent<Value>) -> Result<ApiGatewayV2httpResponse, Error> {
+        let LambdaEvent { mut payload, context } = event;
+        let redacted_headers = self.record_headers.then(|| redacted_headers::headers(&payload));
+        let answer = match function_url::request(&mut payload) {
+            Some(request) => match *request.method() {
+                Method::GET | Method::HEAD => Answer::Up,
+                Method::POST => {
+                    let taken = self.take(request, &context.request_id, redacted_headers);
+                    let late = |_| Answer::Unavailable("it took too long".to_owned());
+                    timeout(BUDGET, taken).await.unwrap_or_else(late)
                 }
-            }
-            _ => Answer::Rejected(Rejection::MethodNotAllowed),
+                _ => Answer::Rejected(Rejection::MethodNotAllowed),
+            },
+            None => Answer::Rejected(Rejection::MalformedRequest),
         };
-        self.respond(&answer)
+        Ok(function_url::response(self.respond(&answer)?))
     }
 
     /// The way of a delivery: length, form of the headers, signature, row. Each step ends it if it fails. `receipt` is
     /// the request id of the invocation.
     async fn take(
         &self,
-        headers: &HeaderMap,
-        body: Bytes,
+        request: Request,
         receipt: &str,
         redacted_headers: Option<RedactedHeaders>,
     ) -> Answer {
+        let (parts, body) = request.into_parts();
+        let body = match body {
+            Body::Text(text) => Bytes::from(text),
+            Body::Binary(bytes) => Bytes::from(bytes),
+            _ => Bytes::new(),
+        };
         if body.len() > self.max_body_bytes {
             return Answer::Rejected(Rejection::BodyTooLarge);
         }
-        let unverified = match Unverified::new(headers, body) {
+        let unverified = match Unverified::new(&parts.headers, body) {
             Ok(unverified) => unverified,
             Err(rejection) => return Answer::Rejected(rejection),
         };

@@ -99,7 +99,7 @@ async fn no_event_stops_the_receiver() {
     ] {
         let answer =
             test.machine.receiver().invoke(LambdaEvent::new(event.clone(), Context::default())).await;
-        let status = answer.unwrap()["statusCode"].as_u64().unwrap();
+        let status = answer.unwrap().status_code;
         assert_eq!(status, 400, "{event}");
     }
     assert!(test.deliveries().await.is_empty());
@@ -154,6 +154,6 @@ async fn a_table_that_hangs_is_not_waited_for_beyond_the_budget() {
         "isBase64Encoded": false,
     });
     let answer = receiver.invoke(LambdaEvent::new(event, Context::default())).await.unwrap();
-    assert_eq!(answer["statusCode"], 503);
-    assert_eq!(answer["headers"]["retry-after"], "30");
+    assert_eq!(answer.status_code, 503);
+    assert_eq!(answer.headers["retry-after"], "30");
 }

@@ -165,7 +165,7 @@ impl Costs {
         });
         let event = LambdaEvent::new(event, Context::default());
         let answer = Arc::clone(&self.receiver).invoke(event).await.unwrap();
-        assert_eq!(answer["statusCode"], 200);
+        assert_eq!(answer.status_code, 200);
         self.dynamodb.take()
     }
 

@@ -239,7 +239,7 @@ impl Endpoint {
     /// The whole answer to an event of a Function URL.
     pub async fn answer(&self, event: Value) -> Value {
         let event = LambdaEvent::new(event, Context::default());
-        Arc::clone(&self.receiver).invoke(event).await.unwrap()
+        serde_json::to_value(self.receiver.invoke(event).await.unwrap()).unwrap()
     }
 
     pub async fn post(&self, id: &str, signature: &str, body: &str) -> u64 {

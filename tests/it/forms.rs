@@ -206,7 +206,7 @@ async fn a_rotated_key_is_accepted_after_exactly_one_refresh() {
             "body": body,
         });
         let answer = Arc::clone(&receiver).invoke(LambdaEvent::new(event, Context::default())).await.unwrap();
-        (answer["statusCode"].as_u64().unwrap(), asked.load(Ordering::SeqCst))
+        (u64::try_from(answer.status_code).unwrap(), asked.load(Ordering::SeqCst))
     };
     for id in ["msg_1", "msg_2"] {
         assert_eq!(deliver(id).await, (200, 1), "one fetch serves them all");

@@ -108,7 +108,7 @@ async fn names_of_headers_may_be_written_in_any_letters_but_only_once() {
 async fn status(test: &TestMachine, event: &Value) -> u64 {
     let event = LambdaEvent::new(event.clone(), Context::default());
     let answer = Arc::clone(&test.machine.receiver()).invoke(event).await;
-    answer.unwrap()["statusCode"].as_u64().unwrap()
+    u64::try_from(answer.unwrap().status_code).unwrap()
 }
 
 /// The event of a rightful delivery, the timestamp's text signed as it stands.

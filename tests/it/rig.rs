@@ -172,7 +172,7 @@ impl Rig {
             "body": body,
         });
         let event = LambdaEvent::new(event, Context::default());
-        assert_eq!(Arc::clone(&self.receiver).invoke(event).await.unwrap()["statusCode"], 200);
+        assert_eq!(self.receiver.invoke(event).await.unwrap().status_code, 200);
     }
 
     /// As if Google's key had signed a delivery, for a stack that has dynamic webhooks only.

@@ -100,7 +100,7 @@ async fn receive(receiver: &Arc<Receiver>, event: &Value) -> u64 {
     let mut context = Context::default();
     context.request_id = event["requestContext"]["requestId"].as_str().unwrap().to_owned();
     let answer = Arc::clone(receiver).invoke(LambdaEvent::new(event.clone(), context)).await.unwrap();
-    answer["statusCode"].as_u64().unwrap()
+    u64::try_from(answer.status_code).unwrap()
 }
 
 async fn row(test: &TestMachine, id: &str) -> Row {

@@ -11,8 +11,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_runtime::LambdaEvent;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::invocation::context;
@@ -23,17 +23,6 @@ const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
 pub(super) fn router(receiver: Arc<Receiver>) -> Router {
     Router::new().fallback(pass).with_state(receiver)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    status_code: u16,
-    #[serde(default)]
-    headers: Map<String, Value>,
-    body: Option<String>,
-    #[serde(default)]
-    is_base64_encoded: bool,
 }
 
 async fn pass(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
@@ -91,13 +80,11 @@ fn as_text(headers: &HeaderMap, body: &Bytes) -> (String, bool) {
     }
 }
 
-fn response(answer: Value) -> Option<Response> {
-    let answer = Answer::deserialize(answer).ok()?;
-    let text = answer.body.unwrap_or_default();
-    let body = if answer.is_base64_encoded { BASE64_STANDARD.decode(text).ok()? } else { text.into_bytes() };
-    let mut response = Response::builder().status(answer.status_code);
-    for (name, value) in &answer.headers {
-        response = response.header(name, value.as_str()?);
-    }
-    response.body(Body::from(body)).ok()
+fn response(answer: ApiGatewayV2httpResponse) -> Option<Response> {
+    let status = StatusCode::from_u16(u16::try_from(answer.status_code).ok()?).ok()?;
+    let body = answer.body.map_or_else(Body::empty, |body| Body::from(body.to_vec()));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = answer.headers;
+    Some(response)
 }

@@ -118,7 +118,7 @@ async fn what_it_prints_for_lambda_is_a_whole_event() {
         let event = answer(&trigger(&test, &arguments).await);
         let receiver = test.machine.receiver();
         let answer = receiver.invoke(LambdaEvent::new(event, Context::default())).await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{id}");
+        assert_eq!(answer.status_code, 200, "{id}");
         assert!(test.delivery_row(id).await.is_some(), "{id}");
     }
 }

@@ -65,7 +65,7 @@ async fn receiver(test: &TestMachine, account: &FakeAws, clock: Arc<Ahead>) -> S
             "body": body,
         });
         let answer = receiver.invoke(LambdaEvent::new(event, Context::default())).await.unwrap();
-        StatusCode::from_u16(u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap()).unwrap()
+        StatusCode::from_u16(u16::try_from(answer.status_code).unwrap()).unwrap()
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

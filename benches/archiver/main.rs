@@ -1,0 +1,54 @@
+//! The archiver measured: `cargo bench --profile dev --bench archiver -- memory`, and
+//! `cargo bench --bench archiver -- throughput`. Linux only.
+//!
+//! This process serves the outputs, generated as they are read, and an S3 that counts and forgets. The archiver runs in
+//! a child. Loads may be given behind `memory`: a load is `JOBSxKIND:COUNTxBYTES`, for example `4xinline:5x8000000` for
+//! four batches at once of five inline results of 8 MB each.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a measurement that fails panics"
+)]
+
+mod child;
+mod memory;
+mod servers;
+mod throughput;
+
+use std::{env, sync::Arc};
+
+use gemhook_cli::dev::stores;
+use tokio::{net::TcpListener, sync::watch};
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["archive", load, addresses @ ..] => memory::archive(load, &owned(addresses)).await,
+        ["transfer", way, addresses @ ..] => throughput::transfer(way, &owned(addresses)).await,
+        ["memory" | "throughput", ..] => measure(&arguments).await,
+        _ => panic!("what to measure: memory or throughput"),
+    }
+}
+
+async fn measure(arguments: &[String]) {
+    let folder = tempfile::tempdir().unwrap();
+    let port = || TcpListener::bind("127.0.0.1:0");
+    let (_shutdown, stop) = watch::channel(false);
+    let stores =
+        stores::open(folder.path(), port().await.unwrap(), port().await.unwrap(), stop).await.unwrap();
+    let taken = Arc::default();
+    let (gemini, s3) = servers::start(&taken).await;
+    let addresses = [stores.dynamodb_url.clone(), gemini, s3];
+    match arguments[0].as_str() {
+        "memory" => memory::measure(&arguments[1..], &addresses, &taken).await,
+        _ => throughput::measure(&addresses, &taken).await,
+    }
+}
+
+fn owned(addresses: &[&str]) -> child::Addresses {
+    let addresses: Vec<String> = addresses.iter().map(|address| (*address).to_owned()).collect();
+    addresses.try_into().unwrap()
+}

@@ -41,6 +41,9 @@ use crate::{
 /// For one delivery, all waiting included: our own 503 leaves before the function's limit of 5 s.
 const BUDGET: Duration = Duration::from_secs(4);
 
+/// For connections and secrets at the start. Lambda gives the start of a function 10 s.
+const PREPARE: Duration = Duration::from_secs(2);
+
 /// The value of `Retry-After` in a 503, in seconds (RFC 9110, section 10.2.3).
 const RETRY_AFTER: &str = "30";
 
@@ -71,6 +74,7 @@ pub async fn run() -> Result<(), Error> {
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let secrets = aws_sdk_secretsmanager::Client::new(&sdk);
     let receiver = Arc::new(Receiver::new(settings, dynamodb, secrets, Arc::new(SystemClock))?);
+    receiver.prepare().await;
     lambda_runtime::run(service_fn(move |event| {
         let receiver = Arc::clone(&receiver);
         // On the heap: nested in the runtime's, the futures of the SDK are too deep for the compiler.
@@ -80,7 +84,7 @@ pub async fn run() -> Result<(), Error> {
 }
 
 impl Receiver {
-    /// Secrets and keys are fetched when they are first needed, so this makes no call.
+    /// Makes no call: [`Receiver::prepare`] does.
     pub fn new(
         settings: ReceiverSettings,
         dynamodb: aws_sdk_dynamodb::Client,
@@ -110,6 +114,14 @@ impl Receiver {
             record_headers: settings.record_headers,
             clock,
         })
+    }
+
+    /// Connects, and reads secrets and keys, all at once. Lambda gives a function more of a processor while it starts
+    /// than for an event, so a TLS handshake costs less here. A failure changes nothing: the first delivery does then
+    /// what this could not.
+    pub async fn prepare(&self) {
+        let all = async { tokio::join!(self.authenticator.prepare(), self.deliveries.connect()) };
+        let _ = timeout(PREPARE, Box::pin(all)).await;
     }
 
     /// One invocation, by the event of a Function URL. It answers within 4 s, whatever a delivery waits for.

@@ -137,6 +137,9 @@ class DynamoDb:
     def answer(self, target, body):
         if target == "Bench.Count":
             return 200, {"requests": self.requests}
+        if not target:
+            # To GET / by anybody, as DynamoDB's endpoints answer.
+            return 200, "healthy: dynamodb.us-east-1.amazonaws.com"
         request = json.loads(body)
         operation = target.partition(".")[2]
         if operation == "GetSecretValue":

@@ -85,6 +85,21 @@ impl DeliveryWriter {
         Ok(if transitions::PUT.is_done(&old, &binds) { Inserted::StoredBefore } else { Inserted::Duplicate })
     }
 
+    /// Opens the connection to DynamoDB and makes ready what the SDK prepares at its first call: a `GET /`, which DynamoDB
+    /// answers to anybody and does not bill. What it answers, or whether it does, does not matter.
+    pub async fn connect(&self) {
+        let call = self.dynamodb.put_item().table_name(&self.table).customize();
+        let get = call.mutate_request(|request| {
+            // It fails only for what is no method.
+            let _ = request.set_method("GET");
+            for header in ["x-amz-target", "content-type", "content-length"] {
+                request.headers_mut().remove(header);
+            }
+            *request.body_mut() = "".into();
+        });
+        let _ = get.send().await;
+    }
+
     /// Puts the row. None if it was written, else the row that has the key (empty if DynamoDB did not return it).
     async fn put(&self, delivery: NewDelivery) -> Result<Option<Item>, LedgerError> {
         let condition = transitions::PUT.expression(&Binds::default());

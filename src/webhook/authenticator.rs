@@ -69,6 +69,27 @@ impl Verdict {
 }
 
 impl Authenticator {
+    /// Reads the secrets and public keys, so that the first delivery need not wait for them. What cannot be read is
+    /// asked for again by the deliveries that need it.
+    pub async fn prepare(&self) {
+        let secrets = async {
+            if let Some(secrets) = &self.secrets {
+                let _ = secrets.get().await;
+            }
+        };
+        let binding = async {
+            if let Some(binding) = &self.binding {
+                let _ = binding.get().await;
+            }
+        };
+        let keys = async {
+            if let Some(keys) = &self.keys {
+                let _ = keys.current().await;
+            }
+        };
+        tokio::join!(secrets, binding, keys);
+    }
+
     /// The verdict on a delivery. `now` is in seconds since the epoch.
     pub async fn authenticate(&self, delivery: &Unverified, now: i64) -> Verdict {
         let timestamp = match delivery.timestamp() {

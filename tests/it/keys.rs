@@ -24,6 +24,34 @@ fn cached(issuers: &[&Issuer], control: &str) -> Answers {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_prepared_at_the_start_is_not_asked_for_again() {
+    let issuer = Issuer::new("rsa-1");
+    let endpoint = Endpoint::start(cached(&[&issuer], "max-age=300"), &[]).await;
+    endpoint.receiver.prepare().await;
+    assert_eq!((endpoint.keys.asked(), endpoint.secrets.asked()), (1, 1));
+    // The request that only connects names no operation.
+    assert_eq!(endpoint.dynamodb.take(), [("unknown".to_owned(), 1)].into());
+    assert!(endpoint.rows().await.is_empty());
+    assert_eq!(endpoint.v1a("msg_1", &issuer).await, 200);
+    assert_eq!(endpoint.v1("msg_2", SECRET).await, 200);
+    assert_eq!((endpoint.keys.asked(), endpoint.secrets.asked()), (0, 0));
+    assert_eq!(endpoint.dynamodb.take(), [("PutItem".to_owned(), 2)].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_could_prepare_nothing_is_made_good_by_the_deliveries() {
+    let issuer = Issuer::new("rsa-1");
+    let endpoint = Endpoint::start(Answers::Never, &[]).await;
+    endpoint.secrets.now_answers(Answers::broken());
+    endpoint.receiver.prepare().await;
+    endpoint.secrets.now_answers(Answers::secret(SECRET));
+    endpoint.keys.now_answers(cached(&[&issuer], "max-age=300"));
+    endpoint.pass(30);
+    assert_eq!(endpoint.v1("msg_1", SECRET).await, 200);
+    assert_eq!(endpoint.v1a("msg_2", &issuer).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_set_is_fresh_for_as_long_as_its_answer_says_within_bounds() {
     let issuer = Issuer::new("rsa-1");
     let endpoint = Endpoint::start(Answers::broken(), &[]).await;

@@ -1,5 +1,5 @@
 //! The archiver measured: `cargo bench --profile dev --bench archiver -- memory`, and
-//! `cargo bench --bench archiver -- throughput`. Linux only.
+//! `cargo bench --bench archiver -- throughput`, or `small` for the processor time of a small batch. Linux only.
 //!
 //! This process serves the outputs, generated as they are read, and an S3 that counts and forgets. The archiver runs in
 //! a child. Loads may be given behind `memory`: a load is `JOBSxKIND:COUNTxBYTES`, for example `4xinline:5x8000000` for
@@ -28,8 +28,9 @@ async fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["archive", load, addresses @ ..] => memory::archive(load, &owned(addresses)).await,
         ["transfer", way, addresses @ ..] => throughput::transfer(way, &owned(addresses)).await,
-        ["memory" | "throughput", ..] => measure(&arguments).await,
-        _ => panic!("what to measure: memory or throughput"),
+        ["small-job", addresses @ ..] => throughput::small(&owned(addresses)).await,
+        ["memory" | "throughput" | "small", ..] => measure(&arguments).await,
+        _ => panic!("what to measure: memory, throughput or small"),
     }
 }
 
@@ -44,6 +45,7 @@ async fn measure(arguments: &[String]) {
     let addresses = [stores.dynamodb_url.clone(), gemini, s3];
     match arguments[0].as_str() {
         "memory" => memory::measure(&arguments[1..], &addresses, &taken).await,
+        "small" => throughput::measure_small(&addresses).await,
         _ => throughput::measure(&addresses, &taken).await,
     }
 }

@@ -66,6 +66,25 @@ pub async fn measure(addresses: &Addresses, taken: &Arc<AtomicU64>) {
     }
 }
 
+/// Processor time for one small batch of three results, in a process that is warm.
+pub async fn measure_small(addresses: &Addresses) {
+    let printed = child::run([&["small-job".to_owned()], addresses.as_slice()].concat()).await;
+    println!("a small batch: {printed} ms of a processor");
+}
+
+/// The child: one small batch after the other.
+pub async fn small(addresses: &Addresses) {
+    const JOBS: u64 = 300;
+    let archiver = child::archiver(addresses);
+    child::work(&archiver, Load::parse("1xfile:3x300")).await;
+    let before = cpu_seconds();
+    for count in 4..4 + JOBS {
+        // Another number of lines makes another job.
+        child::work(&archiver, Load { jobs: 1, kind: "file", count, bytes: 100 }).await;
+    }
+    println!("{:.1}", (cpu_seconds() - before) * 1e3 / JOBS as f64);
+}
+
 async fn once(way: &str, addresses: &Addresses) -> Took {
     let printed = match way {
         "boto3" => {

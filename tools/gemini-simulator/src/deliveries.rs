@@ -9,13 +9,13 @@ use std::{
 
 use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::{Client, redirect};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::{
     Settings,
+    delivery::{Delivery, DeliveryEnd, Target},
     faults::{FaultKind, Faults},
     job::Event,
     keys::{IssuerKeys, Subject},
@@ -23,72 +23,18 @@ use super::{
     movable_clock::MovableClock,
     now, rfc3339,
     scheduler::Scheduler,
-    settings::{DynamicForm, MetadataPlace},
+    sending::{Conduct, Sending, Sent},
+    settings::{DeliveryPolicy, DynamicForm, MetadataPlace},
     store::RecordStore,
     webhooks::{State, Webhooks},
 };
 use crate::{
-    clock::{Clock, Millis, millis},
-    explain,
+    clock::{Clock, millis},
     signing::SigningSecrets,
 };
 
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONCURRENCY: usize = 64;
-
-/// One attempt to deliver one copy of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    pub webhook_id: String,
-    pub event_type: String,
-    pub uri: String,
-    /// Counted from one.
-    pub attempt: u32,
-    /// Counted from one.
-    pub copy: u32,
-    /// The status of the answer, or why there was none.
-    pub answer: Result<u16, String>,
-}
-
-impl Sent {
-    pub fn accepted(&self) -> bool {
-        self.answer.as_ref().is_ok_and(|status| (200..300).contains(status))
-    }
-}
-
-/// An event and one place that it is to be delivered to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Delivery {
-    name: String,
-    webhook_id: String,
-    event_type: String,
-    /// Kept as text: every attempt sends the same bytes.
-    body: String,
-    target: Target,
-    attempts: u32,
-    owed_since: Millis,
-    due: Millis,
-    end: Option<DeliveryEnd>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Target {
-    /// The webhook that is built in, wherever it is today.
-    Registered,
-    /// The id of another registered webhook.
-    Webhook(String),
-    /// An address that the job came with.
-    Dynamic(String),
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum DeliveryEnd {
-    Accepted,
-    GivenUp,
-    /// By a fault, without an attempt.
-    Dropped,
-}
 
 /// What a fault makes of an event.
 #[derive(Clone, Copy)]
@@ -122,8 +68,9 @@ pub(super) struct Deliveries {
     clock: Arc<MovableClock>,
     dynamic_form: DynamicForm,
     metadata_place: MetadataPlace,
-    copies: u32,
-    retries: Vec<Duration>,
+    policy: Mutex<DeliveryPolicy>,
+    /// How often in a row an attempt failed, by webhook.
+    failures: Mutex<HashMap<String, u32>>,
     sent: broadcast::Sender<Sent>,
 }
 
@@ -163,10 +110,19 @@ impl Deliveries {
             clock,
             dynamic_form: settings.dynamic_form,
             metadata_place: settings.metadata_place,
-            copies: settings.copies.max(1),
-            retries: settings.retries.clone(),
+            policy: Mutex::new(DeliveryPolicy::of(settings)),
+            failures: Mutex::default(),
             sent: broadcast::channel(1024).0,
         })
+    }
+
+    pub(super) fn policy(&self) -> DeliveryPolicy {
+        locked(&self.policy).clone()
+    }
+
+    /// From the next attempt on.
+    pub(super) fn set_policy(&self, policy: DeliveryPolicy) {
+        *locked(&self.policy) = policy;
     }
 
     pub(super) fn watch(&self) -> broadcast::Receiver<Sent> {
@@ -259,15 +215,23 @@ impl Deliveries {
 
     async fn attempt(&self, name: &str) {
         let Some(mut delivery) = locked(&self.owed).get(name).cloned() else { return };
-        let timestamp = now().div_euclid(1000);
+        let policy = self.policy();
+        let conduct = Conduct::of(&self.faults, &delivery.event_type);
+        let timestamp = match delivery.first_timestamp {
+            Some(first) if conduct.not_restamped => first,
+            _ => now().saturating_sub(millis(conduct.age)).div_euclid(1000),
+        };
         match self.address(&delivery, timestamp) {
             Some((uri, signature)) => {
+                delivery.first_timestamp.get_or_insert(timestamp);
                 delivery.attempts = delivery.attempts.saturating_add(1);
-                let copies =
-                    (1..=self.copies).map(|copy| self.send(&delivery, &uri, timestamp, &signature, copy));
+                let signature = conduct.signature(signature, &delivery, timestamp);
+                let (uri, signature) = (uri.as_str(), signature.as_str());
+                let sending = Sending { delivery: &delivery, uri, timestamp, signature, conduct: &conduct };
+                let copies = (1..=policy.copies.max(conduct.copies)).map(|copy| self.send(&sending, copy));
                 let accepted = join_all(copies).await.into_iter().all(|accepted| accepted);
-                delivery.settle(accepted, self.clock.now(), &self.retries);
-                self.disable_if_given_up(&delivery).await;
+                delivery.settle(accepted, self.clock.now(), &policy.waits());
+                self.disable_if_failing(&delivery, accepted, policy.disable_after).await;
             }
             None => delivery.end = Some(DeliveryEnd::GivenUp),
         }
@@ -305,103 +269,38 @@ impl Deliveries {
         }
     }
 
-    /// A webhook that did not take an event for a whole day is sent no more of them.
-    async fn disable_if_given_up(&self, delivery: &Delivery) {
-        if let (Some(DeliveryEnd::GivenUp), Target::Webhook(id)) = (&delivery.end, &delivery.target) {
-            let disable =
-                self.webhooks.change(id, |webhook| webhook.state = State::DisabledDueToFailedDeliveries);
-            if disable.await.is_err() {
-                tracing::warn!(id, "the webhook could not be disabled");
-            }
+    /// A webhook that did not take an event for a whole day is sent no more of them, nor one whose attempts failed so
+    /// often in a row.
+    async fn disable_if_failing(&self, delivery: &Delivery, accepted: bool, disable_after: Option<u32>) {
+        let Target::Webhook(id) = &delivery.target else { return };
+        if accepted {
+            locked(&self.failures).remove(id);
+            return;
+        }
+        let failures = {
+            let mut failures = locked(&self.failures);
+            let failed = failures.entry(id.clone()).or_default();
+            *failed = failed.saturating_add(1);
+            *failed
+        };
+        let given_up = matches!(delivery.end, Some(DeliveryEnd::GivenUp));
+        if !given_up && disable_after.is_none_or(|most| failures < most) {
+            return;
+        }
+        locked(&self.failures).remove(id);
+        let disable =
+            self.webhooks.change(id, |webhook| webhook.state = State::DisabledDueToFailedDeliveries);
+        if disable.await.is_err() {
+            tracing::warn!(id, "the webhook could not be disabled");
         }
     }
 
     /// Whether the copy was accepted.
-    async fn send(&self, delivery: &Delivery, uri: &str, timestamp: i64, signature: &str, copy: u32) -> bool {
-        let request = self
-            .client
-            .post(uri)
-            .header("content-type", "application/json")
-            .header("webhook-id", &delivery.webhook_id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
-            .body(delivery.body.clone());
-        let answer = request.send().await;
-        let sent = Sent {
-            webhook_id: delivery.webhook_id.clone(),
-            event_type: delivery.event_type.clone(),
-            uri: uri.to_owned(),
-            attempt: delivery.attempts,
-            copy,
-            answer: answer.map(|answer| answer.status().as_u16()).map_err(|error| explain(&error)),
-        };
-        tracing::debug!(?sent, "an event was sent");
+    async fn send(&self, sending: &Sending<'_>, copy: u32) -> bool {
+        let sent = sending.send(&self.client, copy).await;
         let accepted = sent.accepted();
         // Nobody needs to look on.
         let _ = self.sent.send(sent);
         accepted
-    }
-}
-
-impl Delivery {
-    fn new(
-        name: String,
-        webhook_id: &str,
-        event_type: &str,
-        body: &str,
-        target: Target,
-        now: Millis,
-    ) -> Self {
-        Self {
-            name,
-            webhook_id: webhook_id.to_owned(),
-            event_type: event_type.to_owned(),
-            body: body.to_owned(),
-            target,
-            attempts: 0,
-            owed_since: now,
-            due: now,
-            end: None,
-        }
-    }
-
-    fn settle(&mut self, accepted: bool, now: Millis, retries: &[Duration]) {
-        if accepted {
-            self.end = Some(DeliveryEnd::Accepted);
-            return;
-        }
-        let nth = usize::try_from(self.attempts).unwrap_or(usize::MAX).saturating_sub(1);
-        let due = retries.get(nth).or(retries.last()).map(|wait| now.saturating_add(millis(*wait)));
-        match due.filter(|due| *due <= self.owed_since.saturating_add(millis(GIVEN_UP_AFTER))) {
-            Some(due) => self.due = due,
-            None => self.end = Some(DeliveryEnd::GivenUp),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn waits(retries: &[Duration]) -> Vec<Millis> {
-        let mut delivery = Delivery::new("d".into(), "d", "t", "{}", Target::Registered, 0);
-        let mut waits = Vec::new();
-        loop {
-            delivery.attempts += 1;
-            let before = delivery.due;
-            delivery.settle(false, before, retries);
-            if delivery.end.is_some() {
-                return waits;
-            }
-            waits.push((delivery.due - before) / 1000);
-        }
-    }
-
-    #[test]
-    fn an_event_is_retried_for_a_day() {
-        let retries = Settings::default().retries;
-        assert_eq!(waits(&retries), [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 28_800]);
-        assert_eq!(waits(&[Duration::from_secs(36_000)]), [36_000, 36_000]);
-        assert!(waits(&[]).is_empty());
     }
 }

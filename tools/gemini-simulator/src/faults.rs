@@ -72,8 +72,22 @@ pub enum FaultKind {
     Expired { status: Gone },
     /// An event is never sent.
     Dropped {},
-    /// An event is sent late.
+    /// An event is sent late. Where it strikes one event only, the next one overtakes it.
     Delayed { wait: Seconds },
+    /// An attempt sends so many copies at once.
+    Duplicated { copies: u32 },
+    /// An attempt after the first has the first one's timestamp and signature.
+    NotRestamped {},
+    /// The timestamp of an attempt is that old, and signed.
+    Stale { age: Seconds },
+    /// An entry of a secret that was rotated out comes before the right signature.
+    TwoSignatures {},
+    /// The sender waits only that long for an answer, then counts the attempt as failed.
+    Impatient { wait: Seconds },
+    /// The second half of the body comes that much later.
+    Trickled { wait: Seconds },
+    /// A connection is opened for that long, and nothing is sent.
+    Silent { wait: Seconds },
 }
 
 /// Of which time the used-up quota is.

@@ -11,6 +11,7 @@ mod batches;
 mod catalogue;
 pub mod clock;
 mod deliveries;
+mod delivery;
 mod directives;
 mod fake_model;
 mod faults;
@@ -22,6 +23,7 @@ mod jobs;
 mod keys;
 mod movable_clock;
 mod scheduler;
+mod sending;
 mod settings;
 mod signing;
 mod store;
@@ -55,11 +57,11 @@ use self::{
     webhooks::Webhooks,
 };
 pub use self::{
-    deliveries::Sent,
     faults::{Fault, FaultKind, Gone, Quota, Rejection, Seconds},
     keys::{IssuerKeys, Subject},
     movable_clock::MovableClock,
-    settings::{DynamicForm, MetadataPlace, Settings},
+    sending::Sent,
+    settings::{DeliveryPolicy, DynamicForm, MetadataPlace, Settings},
 };
 
 /// The file in its folder that says how far its clock is ahead, in milliseconds.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
-use super::Fault;
+use super::{Fault, Seconds};
 
 /// How events are signed that go to a job's own addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -28,6 +29,35 @@ pub enum MetadataPlace {
     Nowhere,
 }
 
+/// How events are delivered. It can be changed while the simulator runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryPolicy {
+    /// The waits between attempts. The last one is repeated until a day has passed; without any, there is one attempt.
+    pub retries: Vec<Seconds>,
+    /// How many copies of each event are sent at once.
+    #[serde(default = "one")]
+    pub copies: u32,
+    /// After so many failed attempts in a row a registered webhook is disabled. Without it, only after a day.
+    #[serde(default)]
+    pub disable_after: Option<u32>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+impl DeliveryPolicy {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let retries = settings.retries.iter().copied().map(Seconds).collect();
+        Self { retries, copies: settings.copies.max(1), disable_after: settings.disable_after }
+    }
+
+    pub(crate) fn waits(&self) -> Vec<Duration> {
+        self.retries.iter().map(|Seconds(wait)| *wait).collect()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a job runs before it ends.
@@ -39,6 +69,8 @@ pub struct Settings {
     /// The waits between attempts to deliver. The last one is repeated until a day has passed; without any,
     /// there is one attempt.
     pub retries: Vec<Duration>,
+    /// After so many failed attempts in a row a registered webhook is disabled.
+    pub disable_after: Option<u32>,
     /// Whether interactions show `outputs`, as they did once, and not `steps`.
     pub legacy_outputs: bool,
     /// How far the clock is ahead of real time from the start.
@@ -57,6 +89,7 @@ impl Default for Settings {
             copies: 1,
             answer_delay: Duration::ZERO,
             retries: seconds.map(Duration::from_secs).to_vec(),
+            disable_after: None,
             legacy_outputs: false,
             clock_forward: Duration::ZERO,
             faults: Vec::new(),

@@ -42,6 +42,13 @@ pub struct Args {
     /// How many copies of each event are sent at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     copies: u32,
+    /// The waits between attempts to deliver an event, in seconds, such as 1,5,30; the last one is repeated for a day.
+    /// GET and PUT /simulator/deliveries read and change them while it runs
+    #[arg(long, value_name = "SECONDS", value_delimiter = ',', value_parser = seconds)]
+    retries: Option<Vec<Duration>>,
+    /// After so many failed attempts in a row the simulated API disables a registered webhook
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    disable_after: Option<u32>,
     /// How long the simulated API takes to answer a question about a job
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     answer_delay: Duration,
@@ -86,6 +93,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let simulator = Settings {
         finish_after: args.finish_after,
         copies: args.copies,
+        retries: args.retries.unwrap_or_else(|| Settings::default().retries),
+        disable_after: args.disable_after,
         answer_delay: args.answer_delay,
         legacy_outputs: args.legacy_outputs,
         clock_forward: args.clock_forward,

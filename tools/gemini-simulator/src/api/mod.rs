@@ -2,6 +2,7 @@
 
 mod batches;
 mod clock;
+mod delivery_policy;
 mod download;
 mod faults;
 mod file_lookup;
@@ -62,6 +63,7 @@ pub(super) fn router(simulator: Arc<Simulator>) -> Router {
         .layer(from_fn(admit))
         .route(download::REDIRECTED, get(download::redirected))
         .route("/simulator/faults", get(faults::list).put(faults::replace))
+        .route("/simulator/deliveries", get(delivery_policy::show).put(delivery_policy::replace))
         .route("/simulator/clock", get(clock::show).put(clock::set))
         // Whoever verifies a signature has no API key, and the rotation is no part of Google's API.
         .route("/.well-known/jwks.json", get(keys::list))

@@ -13,6 +13,7 @@ mod downloads;
 mod embeddings;
 mod events;
 mod interactions;
+mod misconduct;
 mod odd_answers;
 mod videos;
 mod webhooks;

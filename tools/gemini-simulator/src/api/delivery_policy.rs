@@ -1,0 +1,34 @@
+//! `simulator/deliveries`: how events are delivered from now on.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+};
+
+use super::{Problem, Shared, read_json};
+use crate::DeliveryPolicy;
+
+/// Of copies and of waits between attempts.
+const MOST: usize = 100;
+
+pub(super) async fn show(State(simulator): Shared) -> Json<DeliveryPolicy> {
+    Json(simulator.deliveries.policy())
+}
+
+/// Like a change of faults this is a `PUT`, which no page of another site can send.
+pub(super) async fn replace(
+    State(simulator): Shared,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<DeliveryPolicy>, Problem> {
+    let policy: DeliveryPolicy = read_json(body)?;
+    let copies = usize::try_from(policy.copies).unwrap_or(usize::MAX);
+    if !(1..=MOST).contains(&copies) || policy.retries.len() > MOST {
+        return Err(Problem::invalid(format!("There may be 1 to {MOST} copies and at most {MOST} retries.")));
+    }
+    if policy.disable_after == Some(0) {
+        return Err(Problem::invalid("A webhook is disabled after at least one failed attempt."));
+    }
+    simulator.deliveries.set_policy(policy);
+    Ok(Json(simulator.deliveries.policy()))
+}

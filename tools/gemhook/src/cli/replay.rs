@@ -11,7 +11,6 @@ use super::{
     render::{plain, print_json, print_line},
     resend::{Recorded, Resender, as_json, line},
     target::{Target, TargetArgs},
-    trigger::signed::fresh_id,
 };
 
 pub const HELP: &str = "\
@@ -73,9 +72,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 plain(&one.webhook_id)
             );
         }
-        let known = one.sent_id().filter(|_| !args.new_id);
-        let id = known.map_or_else(fresh_id, str::to_owned);
-        let answer = resender.send(one, id).await?;
+        let answer = resender.replay(one, args.new_id).await?;
         accepted += usize::from(answer.is_success());
         if args.json {
             answers.push(as_json(one, &answer)?);
@@ -103,16 +100,18 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 async fn by_id(target: &Target, ids: &[String]) -> Result<Vec<Recorded>> {
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
-        let recorded = Recorded::read(&delivery(target, id).await?)?;
-        if !recorded.was_sent() {
-            bail!(
-                "{} was entered by `gemhook reconcile`: nobody sent it, so it cannot be replayed",
-                plain(id)
-            );
-        }
-        found.push(recorded);
+        found.push(sendable(target, id).await?);
     }
     Ok(found)
+}
+
+/// A delivery that somebody sent, so that it can be sent once more.
+pub(super) async fn sendable(target: &Target, id: &str) -> Result<Recorded> {
+    let recorded = Recorded::read(&delivery(target, id).await?)?;
+    if !recorded.was_sent() {
+        bail!("{} was entered by `gemhook reconcile`: nobody sent it, so it cannot be replayed", plain(id));
+    }
+    Ok(recorded)
 }
 
 /// In the order in which they came.

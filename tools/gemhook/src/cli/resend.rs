@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     render::field,
-    sender::{Answer, Sender, by_secret},
+    sender::{Answer, Sender, by_place, by_secret},
     target::Target,
-    trigger::signed::{Signed, Signer},
+    trigger::signed::{Signed, Signer, fresh_id},
 };
 use gemhook::{
     clock::{Clock, SystemClock},
@@ -86,19 +86,35 @@ pub struct Resender {
 
 impl Resender {
     pub async fn open(to: Option<Url>, secret: Option<String>, target: &Target) -> Result<Self> {
+        let keeps_form = secret.is_none();
+        Self::new(to, by_secret(secret, Some(target)).await?, target, keeps_form)
+    }
+
+    /// Signs with the place's own secret, whatever WEBHOOK_SECRET is.
+    pub async fn of_place(to: Option<Url>, target: &Target) -> Result<Self> {
+        Self::new(to, by_place(target).await?, target, true)
+    }
+
+    fn new(to: Option<Url>, secrets: Signer, target: &Target, keeps_form: bool) -> Result<Self> {
         let sender = Sender::open(to, Some(target))?;
         let mut issuers = Vec::new();
-        if let (Some(at), None) = (&target.dev, &secret) {
+        if let (Some(at), true) = (&target.dev, keeps_form) {
             for form in [DynamicForm::V1a, DynamicForm::Jwt] {
                 issuers.push((form, Signer::issuer(&at.issuer_keys, form, sender.to.as_str())?));
             }
         }
-        Ok(Self { secrets: by_secret(secret, Some(target)).await?, sender, issuers })
+        Ok(Self { secrets, sender, issuers })
     }
 
     /// Whether it goes out in the form in which it came.
     pub fn keeps_form_of(&self, recorded: &Recorded) -> bool {
         !recorded.is_dynamic() || !self.issuers.is_empty()
+    }
+
+    /// Under the id with which it came, where that is known, or under a new one.
+    pub async fn replay(&self, recorded: &Recorded, new_id: bool) -> Result<Answer> {
+        let known = recorded.sent_id().filter(|_| !new_id);
+        self.send(recorded, known.map_or_else(fresh_id, str::to_owned)).await
     }
 
     pub async fn send(&self, recorded: &Recorded, id: String) -> Result<Answer> {

@@ -112,22 +112,29 @@ async fn read(mut answer: Response) -> (String, Option<String>) {
 /// Signs with the secret that was given, else with WEBHOOK_SECRET, else with the place's.
 pub async fn by_secret(given: Option<String>, target: Option<&Target>) -> Result<Signer> {
     let given = given.or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);
+    match (given, target) {
+        (Some(secret), _) => signer(&secret),
+        (None, Some(target)) => by_place(target).await,
+        (None, None) => bail!(
+            "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`"
+        ),
+    }
+}
+
+/// Signs with the place's own secret, whatever WEBHOOK_SECRET is.
+pub async fn by_place(target: &Target) -> Result<Signer> {
     let secret =
-        match (given, target) {
-            (Some(secret), _) => secret,
-            (None, Some(target)) => target.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID").await.with_context(
-                || match &target.stack {
-                    Some(stack) => format!(
-                        "no signing secret of the stack {0}: `gemhook webhook create --stack {0}` sets one",
-                        stack.name
-                    ),
-                    None => format!("no signing secret of {}", target.name),
-                },
-            )?,
-            (None, None) => bail!(
-                "no signing secret: give --secret, set WEBHOOK_SECRET, name a --stack or start `gemhook dev`"
+        target.secret("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID").await.with_context(|| match &target.stack {
+            Some(stack) => format!(
+                "no signing secret of the stack {0}: `gemhook webhook create --stack {0}` sets one",
+                stack.name
             ),
-        };
+            None => format!("no signing secret of {}", target.name),
+        })?;
+    signer(&secret)
+}
+
+fn signer(secret: &Secret) -> Result<Signer> {
     let secrets = SigningSecrets::parse(secret.expose());
     Ok(Signer::Secrets(secrets.map_err(|why| anyhow!("the signing secret {why}"))?))
 }

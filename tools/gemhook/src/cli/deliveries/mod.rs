@@ -1,6 +1,7 @@
 //! `gemhook deliveries`: what arrived and what became of it.
 
 mod forward;
+pub mod stream;
 mod watch;
 
 use std::{process::ExitCode, sync::Arc};
@@ -208,7 +209,8 @@ async fn redrive(target: &Target, named: Vec<String>, filter: &Filter, yes: bool
             Fence::Held => redriven += 1,
             Fence::Lost => {
                 eprintln!(
-                    "not redriven: {0} did not end in a way that can be redriven; see `gemhook deliveries show {0}`",
+                    "not redriven: {}; see `gemhook deliveries show {}`",
+                    plain(&not_redriven(key)),
                     plain(key)
                 )
             }
@@ -216,6 +218,11 @@ async fn redrive(target: &Target, named: Vec<String>, filter: &Filter, yes: bool
     }
     print_line(&format!("redriven: {}", counted(redriven)))?;
     Ok(if redriven == keys.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why a redrive changed nothing.
+pub(super) fn not_redriven(key: &str) -> String {
+    format!("{key} did not end in a way that can be redriven")
 }
 
 pub(super) fn counted(count: usize) -> String {

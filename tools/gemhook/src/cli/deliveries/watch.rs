@@ -1,13 +1,15 @@
 //! `gemhook deliveries watch`: the table's stream, from now on.
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use aws_sdk_dynamodbstreams::types::{AttributeValue, OperationType, Record, ShardIteratorType};
-use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use anyhow::Result;
+use tokio::time::sleep;
 
-use super::{end, forward::Forwarder};
+use super::{
+    end,
+    forward::Forwarder,
+    stream::{ChangeStream, READ_EVERY, Seen},
+};
 use crate::{
     cli::{
         filter::Filter,
@@ -16,11 +18,6 @@ use crate::{
     },
     dev::Change,
 };
-use gemhook::ledger::schema::attr;
-
-const EVERY: Duration = Duration::from_millis(500);
-/// Shards come and go: a busy one is split, and each is closed after some hours.
-const SHARDS_EVERY: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(
     target: &Target,
@@ -28,17 +25,15 @@ pub(super) async fn run(
     json: bool,
     forwarder: Option<Forwarder>,
 ) -> Result<ExitCode> {
-    let name = target.need("DELIVERIES_TABLE")?;
-    let table = target.dynamodb.describe_table().table_name(name).send().await?;
-    let arn = table.table().and_then(|table| table.latest_stream_arn());
-    let arn = arn.context("the Deliveries table has no stream")?;
-    let mut shards = Shards::default();
-    shards.refresh(target, arn, ShardIteratorType::Latest).await?;
+    let mut stream = ChangeStream::open(target).await?;
     let to = forwarder.as_ref().map(|forwarder| format!(" and forwarding to {}", forwarder.to));
-    eprintln!("watching {}{}; Ctrl-C ends it", plain(name), plain(&to.unwrap_or_default()));
-    let mut refreshed = Instant::now();
+    eprintln!(
+        "watching {}{}; Ctrl-C ends it",
+        plain(target.need("DELIVERIES_TABLE")?),
+        plain(&to.unwrap_or_default())
+    );
     loop {
-        for Seen { change, row, is_new } in shards.read(target).await? {
+        for Seen { change, row, is_new } in stream.read(target).await? {
             if !filter.lets_through(&row, target.clock.now()) {
                 continue;
             }
@@ -49,11 +44,7 @@ pub(super) async fn run(
                 None => tell(&change, &end(&row))?,
             }
         }
-        if shards.lost_one || refreshed.elapsed() > SHARDS_EVERY {
-            shards.refresh(target, arn, ShardIteratorType::TrimHorizon).await?;
-            refreshed = Instant::now();
-        }
-        sleep(EVERY).await;
+        sleep(READ_EVERY).await;
     }
 }
 
@@ -64,68 +55,4 @@ fn tell(change: &Change, end: &str) -> Result<()> {
     let line =
         format!("{}  {end:<20} {kind:<26} {job}  {}{why}", time(Some(change.received_at)), change.webhook_id);
     print_line(&plain(&line))
-}
-
-/// A change, and the row as it is now.
-struct Seen {
-    change: Change,
-    row: Value,
-    /// Whether the row was not there before.
-    is_new: bool,
-}
-
-impl Seen {
-    fn read(record: &Record) -> Option<Self> {
-        let mut image = record.dynamodb()?.new_image()?.clone();
-        // JSON has no bytes, and no filter asks for a body that is no text.
-        image.retain(|name, value| name != attr::BODY || matches!(value, AttributeValue::S(_)));
-        Some(Self {
-            change: Change::read(record)?,
-            row: serde_dynamo::from_item(image).unwrap_or_default(),
-            is_new: record.event_name() == Some(&OperationType::Insert),
-        })
-    }
-}
-
-/// The places up to which each shard was read. One that is closed stays, so that it is not begun again.
-#[derive(Default)]
-struct Shards {
-    places: BTreeMap<String, Option<String>>,
-    lost_one: bool,
-}
-
-impl Shards {
-    /// Finds shards that are new. Those of the beginning are read from now on, later ones from their beginning.
-    async fn refresh(&mut self, target: &Target, arn: &str, from: ShardIteratorType) -> Result<()> {
-        self.lost_one = false;
-        let mut after = None;
-        loop {
-            let describe =
-                target.streams.describe_stream().stream_arn(arn).set_exclusive_start_shard_id(after);
-            let told = describe.send().await?.stream_description.context("the stream tells nothing")?;
-            for shard in told.shards().iter().filter_map(|shard| shard.shard_id()) {
-                if !self.places.contains_key(shard) {
-                    let begin = target.streams.get_shard_iterator().stream_arn(arn).shard_id(shard);
-                    let begun = begin.shard_iterator_type(from.clone()).send().await?;
-                    self.places.insert(shard.to_owned(), begun.shard_iterator);
-                }
-            }
-            after = told.last_evaluated_shard_id;
-            if after.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn read(&mut self, target: &Target) -> Result<Vec<Seen>> {
-        let mut changes = Vec::new();
-        for at in self.places.values_mut() {
-            let Some(iterator) = at.as_ref() else { continue };
-            let read = target.streams.get_records().shard_iterator(iterator).send().await?;
-            changes.extend(read.records().iter().filter_map(Seen::read));
-            *at = read.next_shard_iterator;
-            self.lost_one |= at.is_none();
-        }
-        Ok(changes)
-    }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
 use clap::ValueEnum;
 use reqwest::Client;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
@@ -20,7 +21,8 @@ const ENDS_WITHIN: Duration = Duration::from_secs(300);
 
 const MODEL: &str = "gemini-flash";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum JobKind {
     /// A batch of three requests
     Batch,
@@ -92,6 +94,29 @@ impl JobKind {
     }
 }
 
+/// Makes a job that ends with an event of this type, or well where none is named. Its event goes where `webhook` says, or to
+/// every registered webhook where that is an empty object. Returns the job's name.
+pub async fn create(
+    at: &Addresses,
+    kind: JobKind,
+    event_type: Option<&str>,
+    webhook: &Value,
+) -> Result<String> {
+    let wish = kind.wish(event_type.unwrap_or(kind.success()))?;
+    let (call, body) = kind.request(&wish, webhook);
+    let url = format!("{}/{call}", at.gemini_url);
+    let request = Client::new().post(url).header("x-goog-api-key", &at.gemini_api_key).json(&body);
+    let answer = request.send().await.context("cannot reach the simulated Gemini API")?;
+    let status = answer.status();
+    let made: Value = answer.json().await.unwrap_or_default();
+    if !status.is_success() {
+        bail!("the simulated Gemini API made no job: {status} {made}");
+    }
+    let interaction = made.get("id").and_then(Value::as_str).map(|id| format!("interactions/{id}"));
+    let name = made.get("name").and_then(Value::as_str).map(str::to_owned).or(interaction);
+    name.context("the simulated Gemini API did not name the job that it made")
+}
+
 /// The body of the event of a new job, once that has ended.
 pub(super) async fn event(
     at: &Addresses,
@@ -99,7 +124,6 @@ pub(super) async fn event(
     event_type: Option<&str>,
     changes: &[Change],
 ) -> Result<Vec<u8>> {
-    let wish = kind.wish(event_type.unwrap_or(kind.success()))?;
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on this machine")?;
     // Only the simulator knows the path, so nobody else can have a body signed.
     let path = format!("/{}", uuid::Uuid::new_v4());
@@ -113,16 +137,7 @@ pub(super) async fn event(
     let router = Router::new().route(&path, post(take));
     let server = tokio::spawn(axum::serve(listener, router).into_future());
 
-    let (call, body) = kind.request(&wish, &webhook);
-    let url = format!("{}/{call}", at.gemini_url);
-    let request = Client::new().post(url).header("x-goog-api-key", &at.gemini_api_key).json(&body);
-    let answer = request.send().await.context("cannot reach the simulated Gemini API")?;
-    let status = answer.status();
-    let made: Value = answer.json().await.unwrap_or_default();
-    if !status.is_success() {
-        bail!("the simulated Gemini API made no job: {status} {made}");
-    }
-    let job = ["name", "id"].iter().find_map(|name| made.get(name)?.as_str()).unwrap_or("the job").to_owned();
+    let job = create(at, kind, event_type, &webhook).await?;
     let event = timeout(ENDS_WITHIN, came.recv()).await.ok().flatten();
     server.abort();
     let event = event.with_context(|| {

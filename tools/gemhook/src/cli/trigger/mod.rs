@@ -1,7 +1,7 @@
 //! `gemhook trigger`: an event signed just now, sent or shown.
 
 pub mod event;
-mod job;
+pub mod job;
 mod render;
 mod repeat;
 pub mod signed;
@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     render::{plain, print_json, print_line},
-    sender::{Answer, Sender, by_secret},
+    sender::{Answer, Sender, by_place, by_secret},
     target::{Target, TargetArgs},
 };
 use gemhook::clock::{Clock, SystemClock};
@@ -149,6 +149,14 @@ impl Plan<'_> {
     fn timestamp(&self) -> i64 {
         SystemClock.now().div_euclid(1000).saturating_sub(self.args.age)
     }
+}
+
+/// Sends a sample event of now, signed with the place's own secret, to the place's own address.
+pub async fn send_sample(target: &Target, event_type: &str, changes: &[Change]) -> Result<Answer> {
+    let (signer, sender) = (by_place(target).await?, Sender::open(None, Some(target))?);
+    let (id, now) = (signed::fresh_id(), SystemClock.now().div_euclid(1000));
+    let body = event::sample(event_type, now, changes)?;
+    Ok(sender.send(&Signed::new(signer.sign(&id, now, &body)?, id, now, body)).await)
 }
 
 async fn signer(args: &Args, target: Option<&Target>) -> Result<Signer> {

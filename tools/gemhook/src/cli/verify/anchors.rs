@@ -55,7 +55,8 @@ pub(super) async fn find(args: &Args, captured: &Captured) -> Result<Anchors> {
     Ok(anchors)
 }
 
-async fn of_place(target: &Target, captured: &Captured) -> Result<Anchors> {
+/// Those of the place itself.
+pub(super) async fn of_place(target: &Target, captured: &Captured) -> Result<Anchors> {
     let secrets = match target.source("WEBHOOK_SECRET", "WEBHOOK_SECRET_ID") {
         Ok(SecretSource::Given(secret)) => Some(secret),
         Ok(source @ SecretSource::Stored(_)) => {

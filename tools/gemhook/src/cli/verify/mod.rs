@@ -16,9 +16,15 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use reqwest::Url;
+use serde_json::Value;
 
 use self::captured::{Captured, seconds};
-use super::{render::as_json, target::TargetArgs, trigger::read};
+pub use self::report::Report;
+use super::{
+    render::as_json,
+    target::{Target, TargetArgs},
+    trigger::read,
+};
 use gemhook::{
     clock::{Clock, SystemClock},
     webhook::Tolerance,
@@ -74,6 +80,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let report = explain::explain(&captured, &anchors, tolerance, at);
     report.print(args.json)?;
     Ok(if report.verified { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What can still be checked of a delivery by its row, with the place's own secrets and keys.
+pub async fn of_row(target: &Target, row: Value) -> Result<Report> {
+    let captured = Captured::json(row)?;
+    let anchors = anchors::of_place(target, &captured).await?;
+    let at = captured.arrived.unwrap_or_else(|| SystemClock.now().div_euclid(1000));
+    let tolerance = Tolerance { past_seconds: anchors.tolerance.unwrap_or(300), future_seconds: 300 };
+    Ok(explain::explain(&captured, &anchors, tolerance, at))
 }
 
 fn is_stdin(path: &std::path::Path) -> bool {

@@ -8,7 +8,7 @@ use gemhook::webhook::Rejection;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum State {
+pub enum State {
     Ok,
     Failed,
     /// Nothing to find fault with, or nothing to check it by.
@@ -16,7 +16,7 @@ pub(super) enum State {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Step {
+pub struct Step {
     pub step: &'static str,
     pub state: State,
     pub found: String,
@@ -26,7 +26,7 @@ pub(super) struct Step {
 }
 
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     pub verified: bool,
     /// The reason that the receiver logs, and what it answers.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -15,7 +15,11 @@ use tokio::{
     sync::broadcast::error::RecvError,
 };
 
-use super::{filter::duration, page::Served, target::Target};
+use super::{
+    filter::duration,
+    page::{News, Served},
+    target::Target,
+};
 use crate::dev::{
     ADDRESSES, Addresses, Announced, BindingKeyOption, Change, DEFAULT_PORT, Machine, Options, Ports,
     page_port,
@@ -115,7 +119,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     machine.addresses.page_url = Some(page.url.clone());
     let file = machine.addresses.data_dir.join(ADDRESSES);
     write_addresses(&file, &machine.addresses)?;
-    let page = tokio::spawn(page.run(Target::of_dev(machine.addresses.clone()).await?, machine.changes()));
+    let news = News::Machine { changes: machine.changes(), announced: machine.announced() };
+    let page = tokio::spawn(page.run(Target::of_dev(machine.addresses.clone()).await?, news, true));
     let shown = show(&machine, args.json).await;
     page.abort();
     // It may be gone already; one that a crash leaves behind names ports where nobody answers.

@@ -76,6 +76,9 @@ enum Command {
     /// Writes the manual pages
     #[command(after_help = "Example: gemhook man --to ~/.local/share/man/man1")]
     Man(manual::Man),
+    /// Serves a page of a deployed stack on this machine: what arrives, what became of it, and the results
+    #[command(after_help = page::HELP)]
+    Page(page::Args),
     /// Finds jobs that ended without an event
     #[command(after_help = "Example: gemhook reconcile --stack my-hook --since 7d --dry-run")]
     Reconcile(reconcile::Args),
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Env(args) => env::run(&args),
             Command::Jobs(args) => jobs::run(args).await,
+            Command::Page(args) => page::run(args).await,
             Command::Reconcile(args) => reconcile::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Token(args) => token::run(args).await,

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Write,
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -34,6 +34,27 @@ pub struct Announced {
     pub source: String,
     pub detail_type: String,
     pub detail: Value,
+}
+
+/// The file in the data folder that keeps what was announced.
+const FILE: &str = "events.jsonl";
+/// As much of the end of that file as is read for the newest announcements.
+const MAX_TAIL_BYTES: u64 = 4 << 20;
+
+/// The newest announcements that the bus of a data folder has kept, newest first.
+pub fn newest_announced(folder: &Path, most: usize) -> io::Result<Vec<Announced>> {
+    let mut file = match File::open(folder.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_TAIL_BYTES)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    // The first line may be cut, and the last one may be on its way: neither is JSON then.
+    let lines = tail.rsplit(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    Ok(lines.take(most).collect())
 }
 
 /// How the bus misbehaves.
@@ -71,7 +92,7 @@ struct Entry {
 
 impl Bus {
     pub fn open(folder: &Path) -> anyhow::Result<Arc<Self>> {
-        let path = folder.join("events.jsonl");
+        let path = folder.join(FILE);
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         let (events, _) = broadcast::channel(1024);
@@ -132,7 +153,7 @@ impl Bus {
         Ok(id)
     }
 
-    fn keep(&self, announced: &Announced) -> std::io::Result<()> {
+    fn keep(&self, announced: &Announced) -> io::Result<()> {
         let mut line = serde_json::to_vec(announced)?;
         line.push(b'\n');
         self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)

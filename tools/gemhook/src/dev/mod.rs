@@ -10,7 +10,7 @@ mod ports;
 pub mod stores;
 mod stream_pump;
 
-pub use bus::{Announced, Bus, BusFault};
+pub use bus::{Announced, Bus, BusFault, newest_announced};
 pub use changes::Change;
 pub use machine::{ADDRESSES, Addresses, BindingKeyOption, Machine, Options, quick};
 pub use ports::{DEFAULT_PORT, Ports, page_port};

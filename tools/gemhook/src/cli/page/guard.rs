@@ -1,21 +1,25 @@
 //! Who may see the page: a browser on this machine that was pointed at it, and no page of another site.
 //!
 //! Another site can have a browser send requests here, by its own scripts or by a name that it lets point to this machine.
-//! The first kind has a foreign `Origin` or `Sec-Fetch-Site`, the second a foreign `Host`.
+//! The first kind has a foreign `Origin` or `Sec-Fetch-Site`, the second a foreign `Host`. A request that changes something
+//! must have the page's own `Origin` and a token in a header of its own: no form can send a header, and no other site can
+//! read the token.
 
 use std::sync::Arc;
 
 use axum::{
+    Json,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use serde_json::json;
 
 /// Nothing but this page's own files. `require-trusted-types-for` has the browser refuse to read any text as HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
-                      trusted-types 'none'";
+                      media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
 
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -26,38 +30,67 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
+const TOKEN: HeaderName = HeaderName::from_static("x-gemhook-token");
+
 pub(super) struct Guard {
     /// By what names the page is asked for.
     hosts: [String; 2],
+    token: String,
 }
 
+type Checked = Result<(), (StatusCode, &'static str)>;
+
+const FOREIGN: (StatusCode, &str) = (StatusCode::FORBIDDEN, "another site may not ask for this");
+
 impl Guard {
-    pub(super) fn new(port: u16) -> Self {
-        Self { hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")] }
+    pub(super) fn new(port: u16, token: String) -> Self {
+        Self { hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")], token }
     }
 
-    fn check(&self, request: &Request) -> Result<(), (StatusCode, &'static str)> {
-        let headers = request.headers();
-        let own = |host: &str| self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host));
-        let named = request.uri().authority().map(|authority| authority.as_str());
-        if !only(headers, &header::HOST).is_some_and(own) || named.is_some_and(|named| !own(named)) {
-            return Err((StatusCode::MISDIRECTED_REQUEST, "this page has another address"));
+    fn check(&self, request: &Request) -> Checked {
+        let host = self.host(request)?;
+        let origin = origin(request.headers(), host)?;
+        site(request)?;
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Ok(());
         }
-        if headers.contains_key(header::ORIGIN) {
-            let origin = only(headers, &header::ORIGIN).and_then(|origin| origin.strip_prefix("http://"));
-            if !origin.is_some_and(own) {
-                return Err((StatusCode::FORBIDDEN, "another site may not ask for this"));
+        if !origin {
+            return Err((StatusCode::FORBIDDEN, "only the page itself may change something"));
+        }
+        match only(request.headers(), &TOKEN) {
+            Some(token) if token == self.token => Ok(()),
+            _ => {
+                Err((StatusCode::FORBIDDEN, "the token of this page is missing or old: load the page again"))
             }
         }
-        let word = |name: &'static str| only(headers, &HeaderName::from_static(name));
-        // Older browsers and programs do not say where a request comes from.
-        let foreign = word("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
-        let link = request.uri().path() == "/" && word("sec-fetch-mode") == Some("navigate");
-        if foreign && !link {
-            return Err((StatusCode::FORBIDDEN, "another site may not ask for this"));
-        }
-        Ok(())
     }
+
+    /// The one of our names by which the request asks.
+    fn host<'a>(&self, request: &'a Request) -> Result<&'a str, (StatusCode, &'static str)> {
+        let own = |host: &str| self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host));
+        let named = request.uri().authority().map(|authority| authority.as_str());
+        match only(request.headers(), &header::HOST) {
+            Some(host) if own(host) && named.is_none_or(own) => Ok(host),
+            _ => Err((StatusCode::MISDIRECTED_REQUEST, "this page has another address")),
+        }
+    }
+}
+
+/// Whether the request says that the page itself sends it. A browser leaves `Origin` out of a plain `GET`.
+fn origin(headers: &HeaderMap, host: &str) -> Result<bool, (StatusCode, &'static str)> {
+    if !headers.contains_key(header::ORIGIN) {
+        return Ok(false);
+    }
+    let origin = only(headers, &header::ORIGIN).and_then(|origin| origin.strip_prefix("http://"));
+    if origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host)) { Ok(true) } else { Err(FOREIGN) }
+}
+
+/// Older browsers and programs do not say where a request comes from. A link on another site may lead to the page.
+fn site(request: &Request) -> Checked {
+    let word = |name: &'static str| only(request.headers(), &HeaderName::from_static(name));
+    let foreign = word("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    let link = request.uri().path() == "/" && word("sec-fetch-mode") == Some("navigate");
+    if foreign && !(link && *request.method() == Method::GET) { Err(FOREIGN) } else { Ok(()) }
 }
 
 /// The value of a header that is there once.
@@ -70,10 +103,11 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let mut response = match guard.check(&request) {
         Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
+        Err((status, why)) => (status, Json(json!({"error": why}))).into_response(),
     };
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // An output has a policy of its own, which is stricter.
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

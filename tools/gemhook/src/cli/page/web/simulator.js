@@ -1,0 +1,118 @@
+// The simulator: its clock, its faults and its webhooks.
+
+import { badge, button, facts, make, part } from "./dom.js";
+import { ask, press, say, send } from "./api.js";
+import { span } from "./text.js";
+
+// Each fault and what it needs, with a value to begin with. An empty one may be left out.
+const FAULTS = {
+  unavailable: ["503 for each call", {}],
+  throttled: ["429 for each call", { wait: 1.5, quota: "" }],
+  slow: ["each answer is late by so many seconds", { wait: 2 }],
+  not_found: ["404 for reading a job or file", {}],
+  rejected: ["400 or 403 for reading a job or file", { status: 400, message: "" }],
+  other_key: ["only this API key finds jobs and files", { key: "k2" }],
+  no_output: ["an ended job shows no output", {}],
+  empty: ["a download has 0 bytes", {}],
+  cut: ["a download breaks off after so many bytes", { after: 1000 }],
+  wrong_length: ["a download's length is wrong by so many bytes", { by: -5 }],
+  no_ranges: ["a download ignores Range", {}],
+  redirected: ["a download is at another host", { to: "" }],
+  expired: ["generated files are gone", { status: 404 }],
+  dropped: ["an event is never sent", {}],
+  delayed: ["an event is late by so many seconds", { wait: 60 }],
+};
+const LIMITS = { calls: "", seconds: "", on: "" };
+const NUMBERS = new Set(["wait", "status", "after", "by", "calls", "seconds"]);
+const LABELS = { calls: "for N calls", seconds: "for N seconds", on: "on paths or types with" };
+const UNITS = { seconds: 1, minutes: 60, hours: 3600, days: 86_400 };
+
+let refresh = () => {};
+
+async function set(faults, told) {
+  await send("PUT", "api/simulator/faults", faults);
+  say(told);
+  await refresh();
+}
+
+function field(name, value) {
+  return make("label", {}, LABELS[name] ?? name.replaceAll("_", " "), " ",
+    make("input", { name, value, type: NUMBERS.has(name) ? "number" : "text", step: "any", autocomplete: "off" }));
+}
+
+function newFault(active) {
+  const kind = make("select", { name: "fault" }, Object.entries(FAULTS).map(([name, [what]]) =>
+    make("option", { value: name }, `${name.replaceAll("_", " ")}: ${what}`)));
+  const more = make("div", { class: "fields" });
+  const fill = () => more.replaceChildren(...Object.entries({ ...FAULTS[kind.value][1], ...LIMITS }).map(([name, value]) => field(name, value)));
+  kind.addEventListener("change", fill);
+  fill();
+  const add = make("button", { type: "submit", class: "main", "data-action": "add" }, "Add the fault");
+  const form = make("form", { class: "fault-form" }, make("label", {}, "Fault ", kind), more, add);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    press(add, async () => {
+      const fault = { fault: kind.value };
+      for (const input of more.querySelectorAll("input")) {
+        if (input.value !== "") fault[input.name] = NUMBERS.has(input.name) ? Number(input.value) : input.value;
+      }
+      await set([...active, fault], `Added the fault ${kind.value}.`);
+    });
+  });
+  return form;
+}
+
+function faults(active) {
+  const list = make("ul", { class: "plain" }, active.map((fault, at) => {
+    const { fault: name, ...more } = fault;
+    const rest = Object.entries(more).map(([key, value]) => `${key} ${value}`).join(", ");
+    const remove = button("Remove", () => press(remove, () => set(active.filter((_, other) => other !== at), `Removed the fault ${name}.`)),
+      { "aria-label": `Remove the fault ${name}` });
+    return make("li", { class: "bar" }, badge(name), make("span", { class: "grow" }, rest || "every call"), remove);
+  }));
+  const clear = button("Clear all faults", () => press(clear, () => set([], "Cleared all faults.")), { disabled: !active.length, "data-action": "clear" });
+  return part("Faults", active.length ? list : make("p", { class: "quiet" }, "None: every call is answered as it should be."), newFault(active), clear);
+}
+
+function clock(told) {
+  const amount = make("input", { name: "amount", type: "number", min: 1, value: 1, required: true });
+  const unit = make("select", { name: "unit" }, Object.keys(UNITS).map((name) => make("option", { value: name, selected: name === "hours" }, name)));
+  const move = make("button", { type: "submit", class: "main", "data-action": "move" }, "Move forward");
+  const form = make("form", { class: "bar" }, make("label", {}, "By ", amount), make("label", {}, "Unit ", unit), move);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    press(move, async () => {
+      const now = (await ask("api/simulator")).clock.forward;
+      await send("PUT", "api/simulator/clock", { forward: now + Number(amount.value) * UNITS[unit.value] });
+      say(`The simulator's clock is ${amount.value} ${unit.value} further.`);
+      await refresh();
+    });
+  });
+  const ahead = told.forward < 1 ? "in step with real time" : `${span(told.forward * 1000)} ahead of real time`;
+  return part("Clock", facts([["It is", ahead]]),
+    make("p", { class: "quiet" }, "Jobs, waits and faults go by it. It does not go back."), form);
+}
+
+function webhooks(told) {
+  if (told.error) return part("Webhooks", make("p", { class: "problem" }, told.error));
+  return part("Webhooks", told.list.map((webhook) => make("div", { class: "output" },
+    make("h4", {}, webhook.name ?? webhook.id, " ", badge(webhook.state)),
+    facts([
+      ["Id", webhook.id],
+      ["Sends to", webhook.uri],
+      ["Events", webhook.subscribed_events.join(", ")],
+      ["Signs with", webhook.signing_secrets.map((one) => one.truncated_secret).join(", ")],
+    ]))));
+}
+
+export async function simulatorStory(again) {
+  refresh = again;
+  const told = await ask("api/simulator");
+  return [
+    ["head", told.url, () => make("header", { class: "head" }, make("h2", {}, "Simulator"),
+      facts([["Gemini API", told.url], ["For Google's SDKs", `GOOGLE_GEMINI_BASE_URL=${told.url}`]]))],
+    ["faults", told.faults, faults],
+    ["clock", { forward: Math.floor(told.clock.forward) }, clock],
+    ["webhooks", told.webhooks, webhooks],
+  ];
+}

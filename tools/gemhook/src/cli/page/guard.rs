@@ -85,12 +85,16 @@ fn origin(headers: &HeaderMap, host: &str) -> Result<bool, (StatusCode, &'static
     if origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host)) { Ok(true) } else { Err(FOREIGN) }
 }
 
-/// Older browsers and programs do not say where a request comes from. A link on another site may lead to the page.
+/// Older browsers and programs do not say where a request comes from. A link on another site may lead to the page, but no
+/// other site may put it into a frame.
 fn site(request: &Request) -> Checked {
     let word = |name: &'static str| only(request.headers(), &HeaderName::from_static(name));
     let foreign = word("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    let link = request.uri().path() == "/" && word("sec-fetch-mode") == Some("navigate");
-    if foreign && !(link && *request.method() == Method::GET) { Err(FOREIGN) } else { Ok(()) }
+    let link = word("sec-fetch-mode") == Some("navigate")
+        && word("sec-fetch-dest").is_none_or(|place| place == "document")
+        && *request.method() == Method::GET
+        && request.uri().path() == "/";
+    if foreign && !link { Err(FOREIGN) } else { Ok(()) }
 }
 
 /// The value of a header that is there once.

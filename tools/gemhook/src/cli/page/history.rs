@@ -15,7 +15,7 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use tokio::{
     sync::broadcast::{self, error::RecvError},
@@ -47,6 +47,8 @@ pub(super) struct Seen {
 enum Live {
     Change(Seen),
     Announced(Announced),
+    /// Why no changes come at present; none where they do again.
+    Trouble(Option<String>),
 }
 
 impl Live {
@@ -54,6 +56,7 @@ impl Live {
         let event = match self {
             Self::Change(seen) => Event::default().event("change").json_data(seen),
             Self::Announced(event) => Event::default().event("announced").json_data(event),
+            Self::Trouble(why) => Event::default().event("trouble").json_data(why),
         };
         event.unwrap_or_default()
     }
@@ -61,12 +64,13 @@ impl Live {
 
 pub(super) struct History {
     seen: Mutex<VecDeque<Seen>>,
+    trouble: Mutex<Option<String>>,
     live: broadcast::Sender<Live>,
 }
 
 impl History {
     fn new() -> Arc<Self> {
-        Arc::new(Self { seen: Mutex::default(), live: broadcast::channel(1024).0 })
+        Arc::new(Self { seen: Mutex::default(), trouble: Mutex::default(), live: broadcast::channel(1024).0 })
     }
 
     /// From now on, until the machine stops.
@@ -97,7 +101,9 @@ impl History {
         tokio::spawn(async move {
             loop {
                 if let Err(error) = own.follow(&target).await {
-                    tracing::warn!("cannot follow the Deliveries table: {error:#}");
+                    let why = format!("cannot follow the Deliveries table: {error:#}");
+                    tracing::warn!("{why}");
+                    own.set_trouble(Some(why));
                 }
                 sleep(RETRY_EVERY).await;
             }
@@ -107,6 +113,7 @@ impl History {
 
     async fn follow(&self, target: &Target) -> anyhow::Result<()> {
         let mut stream = ChangeStream::open(target).await?;
+        self.set_trouble(None);
         loop {
             for seen in stream.read(target).await? {
                 self.add(seen.change);
@@ -117,12 +124,20 @@ impl History {
 
     fn add(&self, change: Change) {
         let seen = Seen { at: SystemClock.now(), change };
-        let mut all = self.all();
+        let mut all = locked(&self.seen);
         if all.len() >= MAX_CHANGES {
             all.pop_front();
         }
         all.push_back(seen.clone());
         self.say(Live::Change(seen));
+    }
+
+    fn set_trouble(&self, why: Option<String>) {
+        let mut trouble = locked(&self.trouble);
+        if *trouble != why {
+            trouble.clone_from(&why);
+            self.say(Live::Trouble(why));
+        }
     }
 
     fn say(&self, live: Live) {
@@ -132,12 +147,12 @@ impl History {
 
     /// Oldest first.
     pub(super) fn of(&self, webhook_id: &str) -> Vec<Seen> {
-        self.all().iter().filter(|seen| seen.change.webhook_id == webhook_id).cloned().collect()
+        locked(&self.seen).iter().filter(|seen| seen.change.webhook_id == webhook_id).cloned().collect()
     }
+}
 
-    fn all(&self) -> MutexGuard<'_, VecDeque<Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The next one, or none when there will be no more.
@@ -153,7 +168,10 @@ async fn next<T: Clone>(news: &mut broadcast::Receiver<T>) -> Option<T> {
 
 /// Each change and announcement as it happens. A page that was too slow for them gets `lagged` and asks for the lists again.
 pub(super) async fn live(State(page): Shared) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let stream = stream::unfold(page.history.live.subscribe(), |mut live| async {
+    let live = page.history.live.subscribe();
+    let trouble = locked(&page.history.trouble).clone();
+    let first = stream::iter(trouble.map(|why| Ok(Live::Trouble(Some(why)).event())));
+    let stream = stream::unfold(live, |mut live| async {
         let event = match live.recv().await {
             Ok(live) => live.event(),
             Err(RecvError::Lagged(_)) => Event::default().event("lagged").data("{}"),
@@ -161,5 +179,5 @@ pub(super) async fn live(State(page): Shared) -> Sse<impl Stream<Item = Result<E
         };
         Some((Ok(event), live))
     });
-    Sse::new(stream).keep_alive(KeepAlive::default())
+    Sse::new(first.chain(stream)).keep_alive(KeepAlive::default())
 }

@@ -4,7 +4,7 @@ import { attributes, badge, block, button, facts, link, make, moment, part } fro
 import { ask, place, press, say, send } from "./api.js";
 import { openReplay } from "./dialogs.js";
 import { outputs } from "./outputs.js";
-import { bytes, end, plain, pretty, quoted, shortTime, span, time } from "./text.js";
+import { bytes, end, exactTime, mood, pretty, quoted, span, time } from "./text.js";
 
 // What a change of the row means.
 function meaning(change, before) {
@@ -22,12 +22,12 @@ function meaning(change, before) {
 
 function timeline({ row, changes, announced }) {
   const list = make("ol", { class: "timeline" });
-  const add = (at, what, mood, wait, error) => list.append(make("li", { class: mood },
-    typeof at === "number" ? moment(at, shortTime(at)) : make("span", { class: "time" }, at),
+  const add = (at, what, marked, wait, error) => list.append(make("li", { class: marked },
+    typeof at === "number" ? moment(at, exactTime(at)) : make("span", { class: "time" }, at),
     make("span", { class: "what" }, what),
     make("span", { class: "quiet" }, wait),
-    error && make("span", { class: "error" }, error)));
-  if (row.event_time) add(row.event_time, "The job ended at Gemini", "", "");
+    error && make("span", { class: "why" }, error)));
+  if (row.event_time) add(row.event_time, row.job_hint ? "The job ended at Gemini" : "The event was made", "", "");
   if (!changes.length) {
     const waited = row.event_time ? `${span(Math.max(0, row.received_at - row.event_time))} later` : "";
     add(row.received_at, "Received and recorded", "", waited);
@@ -36,8 +36,10 @@ function timeline({ row, changes, announced }) {
   }
   let [last, before] = [row.event_time, undefined];
   for (const { at, change } of changes) {
-    const mood = change.state === "failed" ? "bad" : change.state === "waiting" ? "wait" : change.state === "done" ? "good" : "";
-    add(at, meaning(change, before), mood, last ? `${span(Math.max(0, at - last))} later` : "", change.last_error);
+    // A row keeps its last error until it has another one.
+    const isNew = change.state === "waiting" || change.last_error !== before?.last_error;
+    const marked = change.state === "waiting" ? "wait" : /^(done|failed)$/.test(change.state) ? mood(end(change)) : "";
+    add(at, meaning(change, before), marked, last ? `${span(Math.max(0, at - last))} later` : "", isNew && change.last_error);
     [last, before] = [at, change];
   }
   if (row.state === "waiting" && row.due_at) add(row.due_at, "Next attempt", "wait", "");
@@ -124,5 +126,3 @@ export async function deliveryStory(id) {
     ["commands", id, () => commands(row)],
   ];
 }
-
-export const title = (id) => plain(id);

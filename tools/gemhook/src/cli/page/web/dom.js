@@ -37,7 +37,8 @@ export function facts(pairs) {
   const list = make("dl", { class: "facts" });
   for (const [name, value] of pairs) {
     if (value === undefined || value === null || value === "") continue;
-    list.append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+    const isLong = typeof value === "string" && value.length > 70;
+    list.append(make("div", { class: isLong && "wide" }, make("dt", {}, name), make("dd", {}, value)));
   }
   return list;
 }

@@ -2,7 +2,7 @@
 
 import { badge, byId, link, make, moment } from "./dom.js";
 import { ask } from "./api.js";
-import { bytes, end, jobOf, plain, shortTime } from "./text.js";
+import { bytes, end, jobOf, mood, shortTime } from "./text.js";
 
 const MAX_ROWS = 2000;
 export const deliveries = new Map();
@@ -13,13 +13,12 @@ let announcements = [];
 
 const size = (row) => (row.outputs ?? []).reduce((sum, output) => sum + output.bytes, 0);
 const family = (type) => (type ?? "").split(".")[0];
-const rows = (name) => VIEWS[name].rows();
 
 function sums(row) {
   const { requests, succeeded, tokens_in, tokens_out, samples } = row.summary ?? {};
   const told = [];
   if (requests !== undefined) told.push(`${succeeded}/${requests} succeeded`);
-  if (samples !== undefined) told.push(`${samples} videos`);
+  if (samples !== undefined) told.push(`${samples} ${samples === 1 ? "video" : "videos"}`);
   if (tokens_in !== undefined) told.push(`${tokens_in + tokens_out} tokens`);
   return told.join(", ");
 }
@@ -84,7 +83,7 @@ let drawn = new Map();
 let drawnView;
 
 function line(view, row, cells) {
-  return make("tr", { role: "row" }, view.columns.map(([name, kind, , draw], at) => {
+  return make("tr", { role: "row", class: mood(view.state(row).split("/").at(-1)) }, view.columns.map(([name, kind, , draw], at) => {
     const shown = draw && cells[at] !== "" ? draw(String(cells[at]), row) : cells[at];
     return make("td", { role: "cell", class: kind, "data-name": name }, shown);
   }));
@@ -100,7 +99,7 @@ function options(select, words, all) {
 
 export function showList(name) {
   const view = VIEWS[name];
-  const all = rows(name);
+  const all = view.rows();
   if (drawnView !== name) {
     drawnView = name;
     drawn = new Map();
@@ -162,5 +161,3 @@ export async function load(name) {
   if (name === "jobs") jobs = await ask("api/jobs");
   if (name === "announcements") announcements = await ask("api/announcements");
 }
-
-export const words = (name) => plain(VIEWS[name].heading);

@@ -3,7 +3,7 @@
 
 import { block, facts, make, part } from "./dom.js";
 import { ask } from "./api.js";
-import { bytes } from "./text.js";
+import { bytes, pretty } from "./text.js";
 
 function shown(preview, url, name) {
   const failed = make("p", { class: "quiet", hidden: true }, "This browser cannot show it. What the simulator makes is no real media.");
@@ -14,7 +14,8 @@ function shown(preview, url, name) {
   switch (preview.show) {
     case "lines": {
       const note = preview.cut && make("p", { class: "quiet" }, "The beginning of it.");
-      return [block(preview.lines.join("\n"), `Beginning of ${name}`), note];
+      const text = preview.lines.join("\n");
+      return [block(preview.cut ? text : pretty(text) ?? text, `Beginning of ${name}`), note];
     }
     case "image": return watch(make("img", { src: url, alt: `Output ${name}`, loading: "lazy" }));
     case "video": return watch(make("video", { src: url, controls: true, preload: "metadata", "aria-label": name }));

@@ -1,7 +1,7 @@
 // The page: which view is shown, and what it follows live.
 
 import { byId, make, Parts } from "./dom.js";
-import { place } from "./api.js";
+import { place, say } from "./api.js";
 import { change, load, loadDeliveries, showList, VIEWS } from "./lists.js";
 import { deliveryStory } from "./delivery.js";
 import { jobStory } from "./job.js";
@@ -15,6 +15,8 @@ let asked = 0;
 let parts;
 let partsOf;
 let listed = 0;
+// Why no changes come, although the page is connected.
+let trouble = null;
 
 function where() {
   const [, view, id] = /^#\/(deliveries|jobs|announcements|simulator)(?:\/(.+))?$/.exec(location.hash) ?? [];
@@ -100,7 +102,7 @@ function live(word, isLive) {
 async function reload() {
   try {
     await loadDeliveries();
-    live("live", true);
+    live(trouble === null ? "live" : "not live", trouble === null);
   } catch (error) {
     live(plain(error.message), false);
   }
@@ -109,7 +111,7 @@ async function reload() {
 
 function follow() {
   const source = new EventSource("api/changes");
-  source.addEventListener("open", reload);
+  source.addEventListener("open", () => { trouble = null; reload(); });
   source.addEventListener("lagged", reload);
   source.addEventListener("error", () => live("not connected: is it still running?", false));
   source.addEventListener("change", (event) => {
@@ -117,6 +119,11 @@ function follow() {
     change(seen);
     const { view, id } = where();
     if (view === "jobs" || (view === "deliveries" && (id === undefined || id === seen.webhook_id))) showSoon();
+  });
+  source.addEventListener("trouble", (event) => {
+    trouble = JSON.parse(event.data);
+    if (trouble !== null) say(`No changes are shown as they happen: ${trouble}`);
+    reload();
   });
   source.addEventListener("announced", () => {
     if (where().view !== "simulator") showSoon();

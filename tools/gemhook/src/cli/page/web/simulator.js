@@ -110,7 +110,7 @@ export async function simulatorStory(again) {
   const told = await ask("api/simulator");
   return [
     ["head", told.url, () => make("header", { class: "head" }, make("h2", {}, "Simulator"),
-      facts([["Gemini API", told.url], ["For Google's SDKs", `GOOGLE_GEMINI_BASE_URL=${told.url}`]]))],
+      facts([["Google's SDKs find it by", `GOOGLE_GEMINI_BASE_URL=${told.url}`]]))],
     ["faults", told.faults, faults],
     ["clock", { forward: Math.floor(told.clock.forward) }, clock],
     ["webhooks", told.webhooks, webhooks],

@@ -16,6 +16,9 @@ export function shortTime(at) {
   return whole.startsWith(new Date().toISOString().slice(0, 10)) ? whole.slice(11) : whole;
 }
 
+// With milliseconds, for what follows one upon the other.
+export const exactTime = (at) => `${shortTime(at)}.${String(at % 1000).padStart(3, "0")}`;
+
 export function span(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Of no local machine, so that a stack may have it.
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Exit status, and each check's verdict with what was said.
 struct Report {
@@ -105,7 +105,7 @@ fn policy(with_invoke: bool) -> Value {
 }
 
 /// An account whose stack is the local machine's stores and function.
-fn account(at: &Addresses) -> Account {
+pub fn account(at: &Addresses) -> Account {
     let outputs = HashMap::from([
         ("ReceiverUrl", at.webhook_url.clone()),
         ("DeliveriesTableName", at.deliveries_table.clone()),

@@ -15,6 +15,8 @@ mod docs;
 mod doctor;
 mod fake_aws;
 mod page;
+mod page_actions;
+mod page_guard;
 mod reading;
 mod replay;
 mod security;

@@ -3,10 +3,8 @@
 use anyhow::{Context, anyhow};
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Path, State},
     http::StatusCode,
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use reqwest::Url;
 use serde::Deserialize;
@@ -28,16 +26,6 @@ use crate::{
     dev::Addresses,
 };
 use gemhook::ledger::Fence;
-
-/// A page that was not asked to write does nothing, whoever asks.
-pub(super) async fn only_if_allowed(State(page): Shared, request: Request, next: Next) -> Response {
-    if page.writes || request.method().is_safe() {
-        return next.run(request).await;
-    }
-    let why =
-        format!("this page of {} only reads: --allow-writes lets it redrive and replay", page.target.name);
-    Problem(StatusCode::FORBIDDEN, why).into_response()
-}
 
 /// The local machine. On a stack nothing is made up.
 pub(super) fn machine(page: &Page) -> Result<&Addresses, Problem> {

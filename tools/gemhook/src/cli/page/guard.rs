@@ -35,15 +35,21 @@ const TOKEN: HeaderName = HeaderName::from_static("x-gemhook-token");
 pub(super) struct Guard {
     /// By what names the page is asked for.
     hosts: [String; 2],
-    token: String,
+    /// Nothing may be changed where there is none.
+    token: Option<String>,
 }
 
 type Checked = Result<(), (StatusCode, &'static str)>;
 
 const FOREIGN: (StatusCode, &str) = (StatusCode::FORBIDDEN, "another site may not ask for this");
 
+const ONLY_READS: (StatusCode, &str) =
+    (StatusCode::FORBIDDEN, "this page only reads: --allow-writes lets it redrive and replay");
+const NO_TOKEN: (StatusCode, &str) =
+    (StatusCode::FORBIDDEN, "the token of this page is missing or old: load the page again");
+
 impl Guard {
-    pub(super) fn new(port: u16, token: String) -> Self {
+    pub(super) fn new(port: u16, token: Option<String>) -> Self {
         Self { hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")], token }
     }
 
@@ -57,11 +63,10 @@ impl Guard {
         if !origin {
             return Err((StatusCode::FORBIDDEN, "only the page itself may change something"));
         }
-        match only(request.headers(), &TOKEN) {
-            Some(token) if token == self.token => Ok(()),
-            _ => {
-                Err((StatusCode::FORBIDDEN, "the token of this page is missing or old: load the page again"))
-            }
+        match (only(request.headers(), &TOKEN), &self.token) {
+            (_, None) => Err(ONLY_READS),
+            (Some(given), Some(token)) if given == token => Ok(()),
+            _ => Err(NO_TOKEN),
         }
     }
 

@@ -38,9 +38,8 @@ struct Page {
     target: Arc<Target>,
     history: Arc<History>,
     lists: Lists,
-    /// What a request that changes something must bring.
-    token: String,
-    writes: bool,
+    /// What a request that changes something must bring. A page that only reads has none.
+    token: Option<String>,
 }
 
 type Shared = State<Arc<Page>>;
@@ -72,9 +71,9 @@ impl Served {
             News::Table => History::of_table(Arc::clone(&target)),
         };
         let port = self.listener.local_addr()?.port();
-        let token = uuid::Uuid::new_v4().simple().to_string();
+        let token = writes.then(|| uuid::Uuid::new_v4().simple().to_string());
         let guard = Guard::new(port, token.clone());
-        let page = Page { lists: Lists::new(target.dev.is_some()), target, history, token, writes };
+        let page = Page { lists: Lists::new(target.dev.is_some()), target, history, token };
         axum::serve(self.listener, router(Arc::new(page), guard)).await.context("the page's server stopped")
     }
 }
@@ -86,8 +85,7 @@ fn router(page: Arc<Page>, guard: Guard) -> Router {
         .route("/api/deliveries/{id}/replay", post(actions::replay))
         .route("/api/deliveries/{id}/redrive", post(actions::redrive))
         .route("/api/simulator/faults", put(simulator::set_faults))
-        .route("/api/simulator/clock", put(simulator::move_clock))
-        .route_layer(from_fn_with_state(Arc::clone(&page), actions::only_if_allowed));
+        .route("/api/simulator/clock", put(simulator::move_clock));
     Router::new()
         .merge(assets::router())
         .route("/api/place", get(place))
@@ -113,8 +111,8 @@ async fn place(State(page): Shared) -> Json<Value> {
         "name": page.target.name,
         "stack": page.target.stack.as_ref().map(|stack| &stack.name),
         "local": local,
-        "writes": page.writes,
-        "token": page.writes.then_some(&page.token),
+        "writes": page.token.is_some(),
+        "token": page.token,
         "event_types": SUBSCRIBABLE_EVENTS,
     }))
 }

@@ -38,8 +38,8 @@ pub(super) async fn delivery(State(page): Shared, Path(id): Path<String>) -> Res
         "job": job,
         "changes": page.history.of(&id),
         "announced": announced(&page, "webhook_id", &id).await?,
-        "can_redrive": page.writes && can_be_redriven(field(&row, attr::STATE), outcome),
-        "can_replay": page.writes && recorded.is_ok_and(|recorded| recorded.was_sent()),
+        "can_redrive": page.token.is_some() && can_be_redriven(field(&row, attr::STATE), outcome),
+        "can_replay": page.token.is_some() && recorded.is_ok_and(|recorded| recorded.was_sent()),
         "row": row,
     })))
 }

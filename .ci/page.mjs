@@ -98,7 +98,7 @@ async function showsOutputs(page, at, jobs) {
   await show(jobs.batch);
   const lines = await page.locator(".preview pre").innerText();
   assert.equal(lines.split("\n").filter((line) => line.startsWith("{")).length, 3, "a line a request");
-  assert.match(await page.locator(".cards").innerText(), /requests\s+3\s+succeeded\s+3/i);
+  assert.match(await page.locator(".cards").innerText(), /requests\s+3\s+succeeded\s+3\s+failed\s+0/i);
 
   const parts = [];
   page.on("response", (answer) => answer.url().includes("api/output") && parts.push(answer.status()));
@@ -173,6 +173,9 @@ async function looks(browser, at, jobs, look, options) {
     await page.keyboard.press("Escape");
     await page.locator(dialog).waitFor({ state: "hidden" });
   }
+  await page.goto(`${at.page_url}#/deliveries/msg_live`);
+  await page.locator('[data-action="replay"]').click();
+  await check("replay");
   await page.context().close();
 }
 

@@ -39,7 +39,7 @@ function timeline({ row, changes, announced }) {
     // A row keeps its last error until it has another one.
     const isNew = change.state === "waiting" || change.last_error !== before?.last_error;
     const marked = change.state === "waiting" ? "wait" : /^(done|failed)$/.test(change.state) ? mood(end(change)) : "";
-    add(at, meaning(change, before), marked, last ? `${span(Math.max(0, at - last))} later` : "", isNew && change.last_error);
+    add(at, meaning(change, before), marked, at > last ? `${span(at - last)} later` : "", isNew && change.last_error);
     [last, before] = [at, change];
   }
   if (row.state === "waiting" && row.due_at) add(row.due_at, "Next attempt", "wait", "");

@@ -22,10 +22,13 @@ function head({ row }) {
     ]));
 }
 
+// In the order in which a person asks.
+const SUMS = ["requests", "succeeded", "failed", "blocked", "empty", "unreadable", "samples", "filtered", "tokens_in", "tokens_out"];
+
 function sums(summary) {
-  const cards = Object.entries(summary).filter(([, value]) => typeof value === "number").map(([name, value]) =>
+  const cards = SUMS.filter((name) => summary[name] !== undefined).map((name) => [name, summary[name]]).map(([name, value]) =>
     make("div", { class: name === "failed" && value > 0 ? "card bad" : "card" },
-      make("dd", {}, value.toLocaleString("en")), make("dt", {}, name.replaceAll("_", " "))));
+      make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, value.toLocaleString("en"))));
   const stated = summary.stated && make("p", { class: "problem" }, `The batch itself says: ${JSON.stringify(summary.stated)}`);
   return part("Sums", make("dl", { class: "cards" }, cards), stated);
 }

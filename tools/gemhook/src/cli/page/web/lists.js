@@ -83,7 +83,7 @@ let drawn = new Map();
 let drawnView;
 
 function line(view, row, cells) {
-  return make("tr", { role: "row", class: mood(view.state(row).split("/").at(-1)) }, view.columns.map(([name, kind, , draw], at) => {
+  return make("tr", { role: "row", "data-mood": mood(view.state(row).split("/").at(-1)) }, view.columns.map(([name, kind, , draw], at) => {
     const shown = draw && cells[at] !== "" ? draw(String(cells[at]), row) : cells[at];
     return make("td", { role: "cell", class: kind, "data-name": name }, shown);
   }));

@@ -135,8 +135,8 @@ export async function otherSites(browser, at, delivery) {
     await until("the frame is answered", () => page.frame("framed")?.url());
     await page.waitForLoadState();
     assert.ok(!(await page.frame("framed").content()).includes("page.js"), "framed by another site");
-    const told = answers.filter(([, url]) => url.startsWith(at.page_url)).map(([, , code]) => code);
-    assert.ok(told.length >= 2 && told.every((code) => code === 403), JSON.stringify(answers));
+    const codes = answers.filter(([, url]) => url.startsWith(at.page_url)).map(([, , code]) => code);
+    assert.ok(codes.length >= 2 && codes.every((code) => code === 403), JSON.stringify(answers));
     await page.context().close();
   }
   assert.deepEqual(await json(`${at.page_url}api/deliveries/${delivery}`), before, "nothing has changed");

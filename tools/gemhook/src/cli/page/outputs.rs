@@ -106,14 +106,14 @@ pub(super) async fn object(
     let place = if kind == "application/octet-stream" { "attachment" } else { "inline" };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let told = response.headers_mut();
-    told.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    told.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    told.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let answered = response.headers_mut();
+    answered.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answered.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answered.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let disposition = format!("{place}; filename=\"{}\"", file_name(&output.key));
-    put(told, header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).ok());
-    put(told, header::CONTENT_LENGTH, got.content_length.map(HeaderValue::from));
-    put(told, header::CONTENT_RANGE, part);
+    put(answered, header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).ok());
+    put(answered, header::CONTENT_LENGTH, got.content_length.map(HeaderValue::from));
+    put(answered, header::CONTENT_RANGE, part);
     let pieces = stream::unfold(got.body, |mut body| async { Some((body.next().await?, body)) });
     *response.body_mut() = Body::from_stream(pieces);
     Ok(response)

@@ -50,10 +50,11 @@ async fn call(page: &Page, method: Method, path: &str, body: Option<Value>) -> R
     }
     let answer = request.send().await?;
     let status = answer.status();
-    let told: Value = answer.json().await?;
+    let answered: Value = answer.json().await?;
     if status.is_success() {
-        return Ok(told);
+        return Ok(answered);
     }
-    let why = told.pointer("/error/message").and_then(Value::as_str).unwrap_or("the simulator refused it");
+    let why =
+        answered.pointer("/error/message").and_then(Value::as_str).unwrap_or("the simulator refused it");
     Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, why.to_owned()))
 }

@@ -7,9 +7,9 @@ import { byId, make } from "./dom.js";
 export const place = await ask("api/place");
 
 async function answer(response) {
-  const told = await response.json().catch(() => ({ error: `status ${response.status}` }));
-  if (!response.ok) throw new Error(told.error ?? `status ${response.status}`);
-  return told;
+  const body = await response.json().catch(() => ({ error: `status ${response.status}` }));
+  if (!response.ok) throw new Error(body.error ?? `status ${response.status}`);
+  return body;
 }
 
 export async function ask(path) {

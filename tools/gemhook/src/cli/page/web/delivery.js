@@ -106,17 +106,17 @@ const verifications = new Map();
 // Parts of the story, in order. What the row says of its verification is asked once.
 export async function deliveryStory(id) {
   const path = `api/deliveries/${encodeURIComponent(id)}`;
-  const told = await ask(path);
+  const story = await ask(path);
   if (!verifications.has(id)) {
     verifications.set(id, await ask(`${path}/verification`).catch((error) => ({ error: error.message })));
     if (verifications.size > 50) verifications.delete(verifications.keys().next().value);
   }
-  const { row, job } = told;
+  const { row, job } = story;
   const { body: text, body_base64, headers, ...rest } = row;
   const length = text === undefined ? undefined : new TextEncoder().encode(text).length;
   return [
-    ["head", told, head],
-    ["timeline", told, timeline],
+    ["head", story, head],
+    ["timeline", story, timeline],
     ["verification", verifications.get(id), steps],
     ["body", { text, body_base64 }, () => body(row)],
     ...(headers ? [["headers", headers, () => part("Headers", attributes(headers))]] : []),

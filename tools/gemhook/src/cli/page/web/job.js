@@ -44,11 +44,11 @@ function announcements(events) {
 }
 
 export async function jobStory(id) {
-  const told = await ask(`api/jobs/${encodeURIComponent(id)}`);
-  const { row, announced } = told;
+  const story = await ask(`api/jobs/${encodeURIComponent(id)}`);
+  const { row, announced } = story;
   const { outputs: stored, summary, text, skipped, error, deliveries: ids, ...rest } = row;
   const where = place.local ? "" : ` --stack ${quoted(place.stack ?? "NAME")}`;
-  const parts = [["head", told, head]];
+  const parts = [["head", story, head]];
   if (error) parts.push(["error", error, () => part("Error", block(JSON.stringify(error, null, 2), "Error"))]);
   if (summary) parts.push(["sums", summary, sums]);
   if (text) parts.push(["text", text, () => part("Text", block(text, "Final text"))]);

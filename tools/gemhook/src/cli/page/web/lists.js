@@ -14,13 +14,13 @@ let announcements = [];
 const size = (row) => (row.outputs ?? []).reduce((sum, output) => sum + output.bytes, 0);
 const family = (type) => (type ?? "").split(".")[0];
 
-function sums(row) {
+function sumsOf(row) {
   const { requests, succeeded, tokens_in, tokens_out, samples } = row.summary ?? {};
-  const told = [];
-  if (requests !== undefined) told.push(`${succeeded}/${requests} succeeded`);
-  if (samples !== undefined) told.push(`${samples} ${samples === 1 ? "video" : "videos"}`);
-  if (tokens_in !== undefined) told.push(`${tokens_in + tokens_out} tokens`);
-  return told.join(", ");
+  const sums = [];
+  if (requests !== undefined) sums.push(`${succeeded}/${requests} succeeded`);
+  if (samples !== undefined) sums.push(`${samples} ${samples === 1 ? "video" : "videos"}`);
+  if (tokens_in !== undefined) sums.push(`${tokens_in + tokens_out} tokens`);
+  return sums.join(", ");
 }
 
 // Each column: its name, its class, the cell's text, and how it is drawn if not as text.
@@ -53,7 +53,7 @@ export const VIEWS = {
       ["State", "end", (row) => (row.state ?? "open").replace(/^BATCH_STATE_/, "").toLowerCase(), (text) => badge(text)],
       ["Kind", "type", (row) => row.kind ?? ""],
       ["Job", "id", (row) => row.job_id, (text) => link("jobs", text)],
-      ["Sums", "sums", sums],
+      ["Sums", "sums", sumsOf],
       ["Outputs", "count", (row) => (row.outputs?.length ? `${row.outputs.length}, ${bytes(size(row))}` : "")],
       ["Model", "model", (row) => (row.model ?? "").replace(/^models\//, "")],
       ["Ended (UTC)", "time", (row) => shortTime(row.ended_at), (text, row) => (row.ended_at ? moment(row.ended_at, text) : text)],

@@ -30,7 +30,7 @@ export function outputs(job) {
     const [url, name] = [`api/output?${query}`, output.key.split("/").at(-1)];
     const preview = make("div", { class: "preview" }, make("p", { class: "quiet" }, "loading"));
     ask(`api/preview?${query}`)
-      .then((told) => preview.replaceChildren(...make("div", {}, ...shown(told, url, name)).childNodes))
+      .then((found) => preview.replaceChildren(...make("div", {}, ...shown(found, url, name)).childNodes))
       .catch((error) => preview.replaceChildren(make("p", { class: "problem" }, error.message)));
     return make("div", { class: "output" },
       make("h4", {}, make("a", { href: url, target: "_blank", rel: "noopener", title: "Opens it by itself" }, name)),

@@ -1,7 +1,7 @@
 // The page: which view is shown, and what it follows live.
 
 import { byId, make, Parts } from "./dom.js";
-import { place, say } from "./api.js";
+import { ask, place, say } from "./api.js";
 import { change, load, loadDeliveries, showList, VIEWS } from "./lists.js";
 import { deliveryStory } from "./delivery.js";
 import { jobStory } from "./job.js";
@@ -43,7 +43,7 @@ function mark(view, id) {
 }
 
 async function showStory(view, id, mine) {
-  const told = await story(view, id);
+  const shown = await story(view, id);
   if (mine !== asked) return;
   const name = `${view}/${id ?? ""}`;
   if (partsOf !== name) {
@@ -51,7 +51,7 @@ async function showStory(view, id, mine) {
     byId("story").className = view;
     [parts, partsOf] = [new Parts(byId("story")), name];
   }
-  parts.show(told);
+  parts.show(shown);
 }
 
 async function showRows(view, mine, moved) {
@@ -111,7 +111,13 @@ async function reload() {
 
 function follow() {
   const source = new EventSource("api/changes");
-  source.addEventListener("open", () => { trouble = null; reload(); });
+  source.addEventListener("open", async () => {
+    trouble = null;
+    // A program that was started again takes another token, and may have another version of the page.
+    const now = await ask("api/place").catch(() => place);
+    if (now.token === place.token) reload();
+    else location.reload();
+  });
   source.addEventListener("lagged", reload);
   source.addEventListener("error", () => live("not connected: is it still running?", false));
   source.addEventListener("change", (event) => {

@@ -29,18 +29,23 @@ const UNITS = { seconds: 1, minutes: 60, hours: 3600, days: 86_400 };
 
 let refresh = () => {};
 
-async function set(faults, told) {
-  await send("PUT", "api/simulator/faults", faults);
-  say(told);
+// Changes the list as it is now: calls may have used some of it up since it was shown.
+async function setFaults(change, words) {
+  const { faults } = await ask("api/simulator");
+  await send("PUT", "api/simulator/faults", change(faults));
+  say(words);
   await refresh();
 }
+
+// Whether these are one fault, of which one was met by calls meanwhile.
+const isSame = (one, other) => JSON.stringify({ ...one, calls: 0 }) === JSON.stringify({ ...other, calls: 0 });
 
 function field(name, value) {
   return make("label", {}, LABELS[name] ?? name.replaceAll("_", " "), " ",
     make("input", { name, value, type: NUMBERS.has(name) ? "number" : "text", step: "any", autocomplete: "off" }));
 }
 
-function newFault(active) {
+function newFault() {
   const kind = make("select", { name: "fault" }, Object.entries(FAULTS).map(([name, [what]]) =>
     make("option", { value: name }, `${name.replaceAll("_", " ")}: ${what}`)));
   const more = make("div", { class: "fields" });
@@ -56,25 +61,29 @@ function newFault(active) {
       for (const input of more.querySelectorAll("input")) {
         if (input.value !== "") fault[input.name] = NUMBERS.has(input.name) ? Number(input.value) : input.value;
       }
-      await set([...active, fault], `Added the fault ${kind.value}.`);
+      await setFaults((active) => [...active, fault], `Added the fault ${kind.value}.`);
     });
   });
   return form;
 }
 
 function faults(active) {
-  const list = make("ul", { class: "plain" }, active.map((fault, at) => {
+  const list = make("ul", { class: "plain" }, active.map((fault) => {
     const { fault: name, ...more } = fault;
     const rest = Object.entries(more).map(([key, value]) => `${key} ${value}`).join(", ");
-    const remove = button("Remove", () => press(remove, () => set(active.filter((_, other) => other !== at), `Removed the fault ${name}.`)),
+    const without = (now) => {
+      const at = now.findIndex((other) => isSame(other, fault));
+      return now.filter((_, other) => other !== at);
+    };
+    const remove = button("Remove", () => press(remove, () => setFaults(without, `Removed the fault ${name}.`)),
       { "aria-label": `Remove the fault ${name}` });
     return make("li", { class: "bar" }, badge(name), make("span", { class: "grow" }, rest || "every call"), remove);
   }));
-  const clear = button("Clear all faults", () => press(clear, () => set([], "Cleared all faults.")), { disabled: !active.length, "data-action": "clear" });
-  return part("Faults", active.length ? list : make("p", { class: "quiet" }, "None: every call is answered as it should be."), newFault(active), clear);
+  const clear = button("Clear all faults", () => press(clear, () => setFaults(() => [], "Cleared all faults.")), { disabled: !active.length, "data-action": "clear" });
+  return part("Faults", active.length ? list : make("p", { class: "quiet" }, "None: every call is answered as it should be."), newFault(), clear);
 }
 
-function clock(told) {
+function clock(state) {
   const amount = make("input", { name: "amount", type: "number", min: 1, value: 1, required: true });
   const unit = make("select", { name: "unit" }, Object.keys(UNITS).map((name) => make("option", { value: name, selected: name === "hours" }, name)));
   const move = make("button", { type: "submit", class: "main", "data-action": "move" }, "Move forward");
@@ -88,14 +97,14 @@ function clock(told) {
       await refresh();
     });
   });
-  const ahead = told.forward < 1 ? "in step with real time" : `${span(told.forward * 1000)} ahead of real time`;
+  const ahead = state.forward < 1 ? "in step with real time" : `${span(state.forward * 1000)} ahead of real time`;
   return part("Clock", facts([["It is", ahead]]),
     make("p", { class: "quiet" }, "Jobs, waits and faults go by it. It does not go back."), form);
 }
 
-function webhooks(told) {
-  if (told.error) return part("Webhooks", make("p", { class: "problem" }, told.error));
-  return part("Webhooks", told.list.map((webhook) => make("div", { class: "output" },
+function webhooks(state) {
+  if (state.error) return part("Webhooks", make("p", { class: "problem" }, state.error));
+  return part("Webhooks", state.list.map((webhook) => make("div", { class: "output" },
     make("h4", {}, webhook.name ?? webhook.id, " ", badge(webhook.state)),
     facts([
       ["Id", webhook.id],
@@ -107,12 +116,12 @@ function webhooks(told) {
 
 export async function simulatorStory(again) {
   refresh = again;
-  const told = await ask("api/simulator");
+  const state = await ask("api/simulator");
   return [
-    ["head", told.url, () => make("header", { class: "head" }, make("h2", {}, "Simulator"),
-      facts([["Google's SDKs find it by", `GOOGLE_GEMINI_BASE_URL=${told.url}`]]))],
-    ["faults", told.faults, faults],
-    ["clock", { forward: Math.floor(told.clock.forward) }, clock],
-    ["webhooks", told.webhooks, webhooks],
+    ["head", state.url, () => make("header", { class: "head" }, make("h2", {}, "Simulator"),
+      facts([["Google's SDKs find it by", `GOOGLE_GEMINI_BASE_URL=${state.url}`]]))],
+    ["faults", state.faults, faults],
+    ["clock", { forward: Math.floor(state.clock.forward) }, clock],
+    ["webhooks", state.webhooks, webhooks],
   ];
 }

@@ -27,6 +27,8 @@ async fn row(page: &Page, id: &str) -> Result<Value, Problem> {
 
 /// The row, the job that it is of, what was seen and announced of it, and what can be done with it.
 pub(super) async fn delivery(State(page): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    // Before the row, so that the row is at least as new as the last change.
+    let changes = page.history.of(&id);
     let row = row(&page, &id).await?;
     let job = match row.get(attr::JOB_ID).and_then(Value::as_str) {
         Some(job) => page.target.ledger()?.job(job).await?.map(as_json),
@@ -36,7 +38,7 @@ pub(super) async fn delivery(State(page): Shared, Path(id): Path<String>) -> Res
     let recorded = Recorded::read(&row);
     Ok(Json(json!({
         "job": job,
-        "changes": page.history.of(&id),
+        "changes": changes,
         "announced": announced(&page, "webhook_id", &id).await?,
         "can_redrive": page.token.is_some() && can_be_redriven(field(&row, attr::STATE), outcome),
         "can_replay": page.token.is_some() && recorded.is_ok_and(|recorded| recorded.was_sent()),

@@ -196,3 +196,25 @@ fn fault(status: StatusCode, kind: &str, message: &str) -> Response {
 fn answer(status: StatusCode, body: &Value) -> Response {
     (status, [("content-type", "application/x-amz-json-1.1")], body.to_string()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_announcements_come_first_and_a_line_on_its_way_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(newest_announced(folder.path(), 9).unwrap(), []);
+        let line = |id: &str| {
+            let (source, detail_type) = ("gemhook".to_owned(), "ended".to_owned());
+            let event =
+                Announced { id: id.to_owned(), bus: "b".to_owned(), source, detail_type, detail: json!({}) };
+            serde_json::to_string(&event).unwrap()
+        };
+        let cut = line("4").split_at(20).0.to_owned();
+        let kept = format!("{}\n{}\n{}\n{cut}", line("1"), line("2"), line("3"));
+        std::fs::write(folder.path().join(FILE), kept).unwrap();
+        let newest = newest_announced(folder.path(), 2).unwrap();
+        assert_eq!(newest.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["3", "2"]);
+    }
+}

@@ -141,6 +141,18 @@ async fn the_simulators_faults_and_clock_are_set_and_its_webhooks_shown() {
     assert_eq!(page.done(Method::PUT, "api/simulator/faults", json!([])).await, json!([]));
 }
 
+#[test]
+fn the_page_offers_each_fault_of_the_documentation() {
+    let document = include_str!("../../../../docs/simulator.md");
+    let script = include_str!("../../src/cli/page/web/simulator.js");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `{\"fault\": \""));
+    let names: Vec<&str> = rows.filter_map(|row| Some(row.split_once('"')?.0)).collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(script.contains(&format!("\n  {name}: [")), "{name}");
+    }
+}
+
 /// `gemhook page --stack s`, of a stack whose tables are a local machine's.
 struct StackPage {
     child: Child,

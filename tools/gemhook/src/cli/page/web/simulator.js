@@ -21,9 +21,16 @@ const FAULTS = {
   expired: ["generated files are gone", { status: 404 }],
   dropped: ["an event is never sent", {}],
   delayed: ["an event is late by so many seconds", { wait: 60 }],
+  duplicated: ["an attempt sends so many copies at once", { copies: 3 }],
+  not_restamped: ["a retry has the first attempt's timestamp", {}],
+  stale: ["a timestamp is so many seconds old, and signed", { age: 600 }],
+  two_signatures: ["another secret's entry comes before the right one", {}],
+  trickled: ["half of a body is late by so many seconds", { wait: 3 }],
+  silent: ["a connection is opened, and nothing is sent", { wait: 3 }],
+  impatient: ["the sender waits so many seconds for an answer", { wait: 0.5 }],
 };
 const LIMITS = { calls: "", seconds: "", on: "" };
-const NUMBERS = new Set(["wait", "status", "after", "by", "calls", "seconds"]);
+const NUMBERS = new Set(["wait", "status", "after", "by", "copies", "age", "calls", "seconds"]);
 const LABELS = { calls: "for N calls", seconds: "for N seconds", on: "on paths or types with" };
 const UNITS = { seconds: 1, minutes: 60, hours: 3600, days: 86_400 };
 

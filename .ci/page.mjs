@@ -141,6 +141,10 @@ async function setsFaultsAndTheClock(page, at) {
   await page.locator('[data-action="clear"]').click();
   await said(page, "Cleared");
   assert.deepEqual(await simulator("faults"), []);
+  await page.locator('[name="retries"]').fill("1, 5");
+  await page.locator('[data-action="deliver"]').click();
+  await said(page, "delivered like this");
+  assert.deepEqual(await simulator("deliveries"), { retries: [1, 5], copies: 1, disable_after: null });
   await page.locator('[name="unit"]').selectOption("minutes");
   await page.locator('[data-action="move"]').click();
   await said(page, "1 minutes further");

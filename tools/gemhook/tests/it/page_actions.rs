@@ -126,7 +126,13 @@ async fn the_simulators_faults_and_clock_are_set_and_its_webhooks_shown() {
         3600.0
     );
     assert_eq!(direct("clock").await["forward"], 3600.0);
+    let policy = json!({"retries": [1.0, 5.0], "copies": 2, "disable_after": 3});
+    assert_eq!(page.done(Method::PUT, "api/simulator/deliveries", policy.clone()).await, policy);
+    assert_eq!(direct("deliveries").await, policy);
+    let none = json!({"retries": [], "copies": 0});
+    refused(page.change(Method::PUT, "api/simulator/deliveries", none).await, 422, "copies").await;
     let shown = page.json("api/simulator").await;
+    assert_eq!(shown["deliveries"], policy);
     assert_eq!((&shown["faults"], &shown["webhooks"]["list"][0]["id"]), (&fault, &json!("builtin")));
     refused(page.change(Method::PUT, "api/simulator/clock", json!({"forward": 1})).await, 422, "moved back")
         .await;

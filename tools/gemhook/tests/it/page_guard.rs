@@ -146,7 +146,7 @@ fn makes_no_html(name: &str, script: &str) {
 }
 
 /// What changes something, with a body that would be taken.
-fn changes() -> [(Method, &'static str, Value); 6] {
+fn changes() -> [(Method, &'static str, Value); 7] {
     [
         (Method::POST, "api/jobs", json!({"kind": "batch"})),
         (Method::POST, "api/deliveries", json!({"event_type": "orchard.ripened"})),
@@ -154,6 +154,7 @@ fn changes() -> [(Method, &'static str, Value); 6] {
         (Method::POST, "api/deliveries/msg_1/redrive", json!({})),
         (Method::PUT, "api/simulator/faults", json!([{"fault": "dropped"}])),
         (Method::PUT, "api/simulator/clock", json!({"forward": 3600})),
+        (Method::PUT, "api/simulator/deliveries", json!({"retries": [], "copies": 7})),
     ]
 }
 
@@ -193,6 +194,7 @@ async fn what_changes_something_takes_the_pages_origin_and_its_token() {
     }
     let simulator = page.json("api/simulator").await;
     assert_eq!((&simulator["faults"], &simulator["clock"]["forward"]), (&json!([]), &json!(0.0)));
+    assert_eq!(simulator["deliveries"]["copies"], 1);
     assert_eq!(page.json("api/jobs").await, json!([]));
     assert_eq!(page.json("api/deliveries").await.as_array().unwrap().len(), 1);
 }

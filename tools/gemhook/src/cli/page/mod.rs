@@ -85,7 +85,8 @@ fn router(page: Arc<Page>, guard: Guard) -> Router {
         .route("/api/deliveries/{id}/replay", post(actions::replay))
         .route("/api/deliveries/{id}/redrive", post(actions::redrive))
         .route("/api/simulator/faults", put(simulator::set_faults))
-        .route("/api/simulator/clock", put(simulator::move_clock));
+        .route("/api/simulator/clock", put(simulator::move_clock))
+        .route("/api/simulator/deliveries", put(simulator::set_deliveries));
     Router::new()
         .merge(assets::router())
         .route("/api/place", get(place))

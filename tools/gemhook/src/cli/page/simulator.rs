@@ -1,4 +1,4 @@
-//! The simulator of the local machine, by its own HTTP API: its webhooks, its faults and its clock.
+//! The simulator of the local machine, by its own HTTP API: its webhooks, its faults, its clock and how it delivers.
 
 use axum::{Json, extract::State, http::StatusCode};
 use gemini_simulator::Fault;
@@ -10,6 +10,7 @@ use crate::cli::webhooks_api::WebhooksApi;
 
 const FAULTS: &str = "simulator/faults";
 const CLOCK: &str = "simulator/clock";
+const DELIVERIES: &str = "simulator/deliveries";
 
 pub(super) async fn show(State(page): Shared) -> Result<Json<Value>, Problem> {
     let at = machine(&page)?;
@@ -18,6 +19,7 @@ pub(super) async fn show(State(page): Shared) -> Result<Json<Value>, Problem> {
         "url": at.gemini_url,
         "faults": call(&page, Method::GET, FAULTS, None).await?,
         "clock": call(&page, Method::GET, CLOCK, None).await?,
+        "deliveries": call(&page, Method::GET, DELIVERIES, None).await?,
         // A fault of the simulator may strike this call too, and the faults must be shown all the same.
         "webhooks": webhooks.list().await.map_err(|error| error.to_string()).map_or_else(
             |error| json!({"error": error}),
@@ -40,6 +42,14 @@ pub(super) async fn move_clock(
     Json(wanted): Json<Value>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(call(&page, Method::PUT, CLOCK, Some(wanted)).await?))
+}
+
+/// How often, in how many copies and until when events are sent.
+pub(super) async fn set_deliveries(
+    State(page): Shared,
+    Json(wanted): Json<Value>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(call(&page, Method::PUT, DELIVERIES, Some(wanted)).await?))
 }
 
 async fn call(page: &Page, method: Method, path: &str, body: Option<Value>) -> Result<Value, Problem> {

@@ -1,4 +1,4 @@
-// The simulator: its clock, its faults and its webhooks.
+// The simulator: its faults, its clock, how it delivers, and its webhooks.
 
 import { badge, button, facts, make, part } from "./dom.js";
 import { ask, press, say, send } from "./api.js";
@@ -109,6 +109,33 @@ function clock(state) {
     make("p", { class: "quiet" }, "Jobs, waits and faults go by it. It does not go back."), form);
 }
 
+// How events are sent, and how often until they are accepted.
+function deliveries(policy) {
+  const input = (name, label, value, type) => [label, make("input", { name, value, type, min: 1, autocomplete: "off" })];
+  const fields = [
+    input("retries", "seconds between attempts", policy.retries.join(", "), "text"),
+    input("copies", "copies at once", policy.copies, "number"),
+    input("disable_after", "disabled after N failures", policy.disable_after ?? "", "number"),
+  ];
+  const set = make("button", { type: "submit", class: "main", "data-action": "deliver" }, "Deliver like this");
+  const form = make("form", { class: "fault-form" },
+    make("div", { class: "fields" }, fields.map(([label, element]) => make("label", {}, label, " ", element))), set);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    press(set, async () => {
+      const { retries, copies, disable_after } = form.elements;
+      await send("PUT", "api/simulator/deliveries", {
+        retries: retries.value.split(",").map((text) => text.trim()).filter(Boolean).map(Number),
+        copies: Number(copies.value),
+        disable_after: disable_after.value === "" ? null : Number(disable_after.value),
+      });
+      say("Events are delivered like this from now on.");
+      await refresh();
+    });
+  });
+  return part("Deliveries", make("p", { class: "quiet" }, "An event is sent until it is accepted. The last wait is repeated for a day."), form);
+}
+
 function webhooks(state) {
   if (state.error) return part("Webhooks", make("p", { class: "problem" }, state.error));
   return part("Webhooks", state.list.map((webhook) => make("div", { class: "output" },
@@ -129,6 +156,7 @@ export async function simulatorStory(again) {
       facts([["Google's SDKs find it by", `GOOGLE_GEMINI_BASE_URL=${state.url}`]]))],
     ["faults", state.faults, faults],
     ["clock", { forward: Math.floor(state.clock.forward) }, clock],
+    ["deliveries", state.deliveries, deliveries],
     ["webhooks", state.webhooks, webhooks],
   ];
 }

@@ -105,7 +105,6 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         faults: args.faults,
         dynamic_form: args.dynamic_form,
         metadata_place: args.metadata_place,
-        ..Settings::default()
     };
     let ports = Ports::take(args.port).await?;
     let page = Served::new(page_port(args.port).await?)?;

@@ -28,7 +28,7 @@ async function appearsLiveAndOpensByKeyboard(page) {
   await row(page, "msg_later").waitFor();
   await page.keyboard.press("Enter");
   await page.locator("h2", { hasText: "msg_live" }).waitFor();
-  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await until("the reading begins at the story", () => page.evaluate(() => document.activeElement.id === "main"));
   await timeline(page, "Ended as recorded");
   const story = await page.locator("#story").innerText();
   for (const text of ["webhook-signature", "as they were verified", "it is still among those in use", "orchard.ripened"]) {

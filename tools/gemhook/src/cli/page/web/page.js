@@ -62,14 +62,17 @@ async function showRows(view, mine, moved) {
   if (mine === asked) showList(view);
 }
 
-// `moved` says that a person went there, so that the reading begins there.
+// Whether a person went to what is about to be shown, so that the reading begins there.
+let arrives = false;
+
 async function show(moved) {
+  arrives ||= moved;
   const { view, id } = where();
   const mine = ++asked;
   const hasStory = id !== undefined || view === "simulator";
   mark(view, id);
   try {
-    await (hasStory ? showStory(view, id, mine) : showRows(view, mine, moved));
+    await (hasStory ? showStory(view, id, mine) : showRows(view, mine, arrives));
     if (mine !== asked) return;
   } catch (error) {
     if (mine !== asked) return;
@@ -82,7 +85,8 @@ async function show(moved) {
   }
   byId("list").hidden = hasStory;
   byId("story").hidden = !hasStory;
-  if (moved) {
+  if (arrives) {
+    arrives = false;
     scrollTo(0, 0);
     byId("main").focus({ preventScroll: true });
   }

@@ -40,8 +40,8 @@ let refresh = () => {};
 async function setFaults(change, words) {
   const { faults } = await ask("api/simulator");
   await send("PUT", "api/simulator/faults", change(faults));
-  say(words);
   await refresh();
+  say(words);
 }
 
 // Whether these are one fault, of which one was met by calls meanwhile.
@@ -71,7 +71,7 @@ function newFault() {
       await setFaults((active) => [...active, fault], `Added the fault ${kind.value}.`);
     });
   });
-  return form;
+  return part("Add a fault", form);
 }
 
 function faults(active) {
@@ -87,7 +87,7 @@ function faults(active) {
     return make("li", { class: "bar" }, badge(name), make("span", { class: "grow" }, rest || "every call"), remove);
   }));
   const clear = button("Clear all faults", () => press(clear, () => setFaults(() => [], "Cleared all faults.")), { disabled: !active.length, "data-action": "clear" });
-  return part("Faults", active.length ? list : make("p", { class: "quiet" }, "None: every call is answered as it should be."), newFault(), clear);
+  return part("Faults", active.length ? list : make("p", { class: "quiet" }, "None: every call is answered as it should be."), clear);
 }
 
 function clock(state) {
@@ -100,8 +100,8 @@ function clock(state) {
     press(move, async () => {
       const now = (await ask("api/simulator")).clock.forward;
       await send("PUT", "api/simulator/clock", { forward: now + Number(amount.value) * UNITS[unit.value] });
-      say(`The simulator's clock is ${amount.value} ${unit.value} further.`);
       await refresh();
+      say(`The simulator's clock is ${amount.value} ${unit.value} further.`);
     });
   });
   const ahead = state.forward < 1 ? "in step with real time" : `${span(state.forward * 1000)} ahead of real time`;
@@ -129,8 +129,8 @@ function deliveries(policy) {
         copies: Number(copies.value),
         disable_after: disable_after.value === "" ? null : Number(disable_after.value),
       });
-      say("Events are delivered like this from now on.");
       await refresh();
+      say("Events are delivered like this from now on.");
     });
   });
   return part("Deliveries", make("p", { class: "quiet" }, "An event is sent until it is accepted. The last wait is repeated for a day."), form);
@@ -155,6 +155,8 @@ export async function simulatorStory(again) {
     ["head", state.url, () => make("header", { class: "head" }, make("h2", {}, "Simulator"),
       facts([["Google's SDKs find it by", `GOOGLE_GEMINI_BASE_URL=${state.url}`]]))],
     ["faults", state.faults, faults],
+    // Apart from the list, so that what somebody has begun to fill in stays.
+    ["new-fault", null, newFault],
     ["clock", { forward: Math.floor(state.clock.forward) }, clock],
     ["deliveries", state.deliveries, deliveries],
     ["webhooks", state.webhooks, webhooks],

@@ -138,6 +138,7 @@ impl Addresses {
         let always = [
             ("AWS_ACCESS_KEY_ID", &self.aws_access_key_id),
             ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb_url),
+            ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", &self.dynamodb_url),
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.eventbridge_url),
             ("AWS_ENDPOINT_URL_S3", &self.s3_url),
             ("AWS_REGION", &self.aws_region),

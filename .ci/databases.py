@@ -62,16 +62,18 @@ def run(store, port, faults):
 
 
 def main():
-    processes, threads, faults = [], [], []
+    processes, faults = [], []
     with tempfile.TemporaryFile() as log:
         try:
+            ports = {}
             for store in LISTED:
-                port = free_port()
+                port = ports[store] = free_port()
                 arguments, folder = command(store, port)
                 processes.append(subprocess.Popen(arguments, cwd=folder, stdout=log, stderr=log))
                 wait_for(port, processes[-1])
-                threads.append(threading.Thread(target=run, args=(store, port, faults)))
-                threads[-1].start()
+            threads = [threading.Thread(target=run, args=(store, port, faults)) for store, port in ports.items()]
+            for thread in threads:
+                thread.start()
             for thread in threads:
                 thread.join()
         finally:

@@ -123,8 +123,7 @@ async fn dynamodb_and_the_pure_functions_agree_on_every_transition() {
     let mut runner = TestRunner::deterministic();
     let strategy = rows();
     let mut happened: HashMap<&str, [u32; 2]> = HashMap::new();
-    let rounds = TRANSITIONS.len() * if ledger_store::is_embedded() { 200 } else { 60 };
-    for (round, transition) in TRANSITIONS.iter().cycle().take(rounds).enumerate() {
+    for (round, transition) in TRANSITIONS.iter().cycle().take(TRANSITIONS.len() * 200).enumerate() {
         let mut row = strategy.new_tree(&mut runner).unwrap().current();
         let id = format!("row-{round}");
         row.extend(key(&id));

@@ -13,11 +13,6 @@ fn other() -> Option<String> {
     std::env::var("GEMHOOK_TEST_DYNAMODB_URL").ok()
 }
 
-/// Other stores are slow, so that fewer random rows have to do there.
-pub fn is_embedded() -> bool {
-    other().is_none()
-}
-
 pub fn url(test: &TestMachine) -> String {
     other().unwrap_or_else(|| test.machine.addresses.dynamodb_url.clone())
 }

@@ -2,6 +2,8 @@
 //! with generated cases on any toolchain. Nobody can forge a signature, so whatever is accepted here must be a
 //! delivery of the fixtures. Compiled for tests and fuzzing only.
 
+pub mod answers;
+
 use std::{collections::HashSet, sync::LazyLock};
 
 use base64::{
@@ -157,7 +159,7 @@ mod tests {
     use super::*;
 
     /// Bytes that nearly are something: a seed with a few places cut, doubled or overwritten.
-    fn near(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    pub(super) fn near(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
         let edits = vec((any::<Index>(), 0..4_u8, any::<u8>()), 0..6);
         let edited = (proptest::sample::select(seeds), edits).prop_map(|(mut bytes, edits)| {
             for (at, kind, byte) in edits {

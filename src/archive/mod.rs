@@ -36,6 +36,8 @@ use event_report::EventReport;
 pub use bucket::Bucket;
 pub use checkpoint::Checkpoints;
 pub use first_deliveries::FirstDeliveries;
+#[cfg(any(test, fuzzing))]
+pub(crate) use line_counter::LineCounter;
 
 use crate::{
     clock::{Millis, millis},

@@ -28,7 +28,7 @@ const MAX_MESSAGE_CHARS: usize = 160;
 const DAILY_QUOTA_WAIT: Duration = Duration::from_secs(3600);
 
 /// Sorts an answer that is no success. `doing` says what was asked for.
-pub(super) fn classify(doing: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProcessingError {
+pub(crate) fn classify(doing: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProcessingError {
     let error = error_of(body);
     let message =
         error.as_ref().and_then(|error| error.get("message")).and_then(Value::as_str).unwrap_or_default();

@@ -34,6 +34,8 @@ pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
 pub use disabled_webhooks::Webhook;
 pub use document::{Document, Span};
 pub use download::{Download, Place, Resume, Undelivered};
+#[cfg(any(test, fuzzing))]
+pub(crate) use error_response::classify;
 pub use interaction::{Interaction, InteractionState, Media, MediaAt};
 pub use job_state::{JobState, Listed};
 pub use lines::write_lines;

@@ -43,5 +43,11 @@ for name, keys in signatures["jwks"].items():
     keep("keyset", name, json.dumps(keys).encode())
 for path in sorted((FIXTURES / "events").glob("*.json")):
     keep("event", path.stem, json.dumps(json.loads(path.read_text())["payload"]).encode())
+for path in sorted((FIXTURES.parent / "cases").glob("*/*.json")):
+    for target in ("batch", "interaction", "operation", "lines", "scan"):
+        keep(target, f"{path.parent.name}-{path.stem}", path.read_bytes()[:16384])
+    for status in (400, 401, 403, 404, 429, 503):
+        # The target reads a status of 100 and more out of the first two bytes.
+        keep("error_response", f"{status}-{path.parent.name}-{path.stem}", (status - 100).to_bytes(2, "big") + path.read_bytes()[:1024])
 for folder in sorted((ROOT / "corpus").iterdir()):
     print(f"{folder.name}: {len(list(folder.iterdir()))} seeds")

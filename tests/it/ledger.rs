@@ -9,7 +9,10 @@ use gemhook::ledger::{
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
-use crate::support::{Row, TestMachine, now, number};
+use crate::{
+    ledger_store,
+    support::{Row, TestMachine, now, number},
+};
 
 const TRANSITIONS: [&Transition; 19] = [
     &LEASE,
@@ -113,7 +116,7 @@ fn binds() -> Binds {
 #[tokio::test(flavor = "multi_thread")]
 async fn dynamodb_and_the_pure_functions_agree_on_every_transition() {
     let test = TestMachine::start().await;
-    let (dynamodb, table) = (test.dynamodb(), "property");
+    let (dynamodb, table) = (ledger_store::client(&test), &ledger_store::table("property"));
     let key = |id: &str| HashMap::from([("webhook_id".to_owned(), text(id))]);
     create_plain_table(&dynamodb, table).await;
     // The same rows each time: that every transition is tried both ways is then no matter of luck.

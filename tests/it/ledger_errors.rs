@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 
 use gemhook::ledger::{Committed, Lease, LedgerError, Outcome};
-use gemhook_cli::dev::stores::{TableNames, create_tables};
+use gemhook_cli::dev::stores::create_tables;
 
-use crate::ledger_rig::{Fault, LedgerRig, MINUTE, archived, open};
+use crate::{
+    ledger_rig::{Fault, LedgerRig, MINUTE, archived, open},
+    ledger_store,
+};
 
 fn class(error: &LedgerError) -> &'static str {
     match error {
@@ -83,8 +86,8 @@ fn tokens(rig: &LedgerRig) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_belongs_to_one_call_on_one_row_of_one_table() {
     let rig = LedgerRig::start().await;
-    let other = TableNames { deliveries: "other-deliveries".into(), jobs: "other-jobs".into() };
-    create_tables(&rig.test.dynamodb(), &other).await.unwrap();
+    let other = ledger_store::tables();
+    create_tables(&rig.dynamodb(), &other).await.unwrap();
     let mut all = HashSet::new();
     for (tables, case) in [(&rig.tables, "here"), (&other, "in another stack")] {
         let ledger = rig.ledger_of(tables, false);
@@ -110,7 +113,7 @@ async fn a_token_belongs_to_one_call_on_one_row_of_one_table() {
             assert!((1..=36).contains(&sent[0].len()));
             assert!(all.insert(sent[0].clone()), "{case} {round}: the token was used before");
             let key = aws_sdk_dynamodb::types::AttributeValue::S(key.to_owned());
-            let delete = rig.test.dynamodb().delete_item().table_name(&tables.deliveries);
+            let delete = rig.dynamodb().delete_item().table_name(&tables.deliveries);
             delete.key("webhook_id", key).send().await.unwrap();
         }
     }

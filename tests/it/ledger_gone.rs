@@ -143,7 +143,7 @@ async fn an_erased_gone_job_is_not_brought_back() {
 }
 
 async fn forget(rig: &LedgerRig, key: &str) {
-    let delete = rig.test.dynamodb().delete_item().table_name(&rig.tables.deliveries);
+    let delete = rig.dynamodb().delete_item().table_name(&rig.tables.deliveries);
     let key = aws_sdk_dynamodb::types::AttributeValue::S(key.to_owned());
     delete.key("webhook_id", key).send().await.unwrap();
 }

@@ -220,7 +220,7 @@ async fn of_lease(rig: &LedgerRig, write: &str, name: &str, fault: &impl Fn()) -
         let outcome = if write == "repeat" { Outcome::Archived } else { Outcome::Gone };
         assert_eq!(plain.commit(&row, outcome, &first, None).await.unwrap(), Committed::Done);
         if write == "repeat" {
-            let delete = rig.test.dynamodb().delete_item().table_name(&rig.tables.deliveries);
+            let delete = rig.dynamodb().delete_item().table_name(&rig.tables.deliveries);
             let id = aws_sdk_dynamodb::types::AttributeValue::S(key.clone());
             delete.key("webhook_id", id).send().await.unwrap();
         } else {

@@ -14,7 +14,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use gemhook::{
-    aws,
     clock::{Clock, Millis, SharedClock},
     job::{EndedJob, JobKind, OpenJob, Output},
     ledger::{Delivery, DeliveryWriter, Lease, Ledger, NewDelivery},
@@ -22,7 +21,10 @@ use gemhook::{
 use gemhook_cli::dev::stores::{TableNames, create_tables};
 use serde_json::{Value, json};
 
-use crate::support::{Row, TestMachine};
+use crate::{
+    ledger_store,
+    support::{Row, TestMachine},
+};
 
 pub const MINUTE: Millis = 60_000;
 const BEGINNING: Millis = 1_780_000_000_000;
@@ -60,7 +62,7 @@ impl Clock for FakeClock {
 }
 
 pub struct LedgerRig {
-    pub test: TestMachine,
+    test: TestMachine,
     pub tables: TableNames,
     proxy: Arc<Proxy>,
     proxy_url: String,
@@ -70,10 +72,10 @@ pub struct LedgerRig {
 impl LedgerRig {
     pub async fn start() -> Self {
         let test = TestMachine::start().await;
-        let tables = TableNames { deliveries: "rig-deliveries".into(), jobs: "rig-jobs".into() };
-        create_tables(&test.dynamodb(), &tables).await.unwrap();
+        let tables = ledger_store::tables();
+        create_tables(&ledger_store::client(&test), &tables).await.unwrap();
         let proxy = Arc::new(Proxy {
-            store_url: test.machine.addresses.dynamodb_url.clone(),
+            store_url: ledger_store::url(&test),
             http: reqwest::Client::new(),
             script: Mutex::default(),
         });
@@ -85,9 +87,13 @@ impl LedgerRig {
     }
 
     fn client(&self) -> aws_sdk_dynamodb::Client {
-        let direct = self.test.machine.stores.dynamodb(aws::archiver_timeouts());
-        let through = direct.config().to_builder().endpoint_url(&self.proxy_url);
+        let through = self.dynamodb().config().to_builder().endpoint_url(&self.proxy_url);
         aws_sdk_dynamodb::Client::from_conf(through.build())
+    }
+
+    /// A client that talks to the tables past the proxy.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        ledger_store::client(&self.test)
     }
 
     /// A ledger that talks to the tables through the proxy.
@@ -164,7 +170,7 @@ impl LedgerRig {
     }
 
     async fn get(&self, table: &str, key: &str, value: &str) -> Option<Row> {
-        let get = self.test.dynamodb().get_item().table_name(table).consistent_read(true);
+        let get = self.dynamodb().get_item().table_name(table).consistent_read(true);
         get.key(key, AttributeValue::S(value.to_owned())).send().await.unwrap().item
     }
 
@@ -175,7 +181,7 @@ impl LedgerRig {
             Some(value) => row.insert(name.to_owned(), value),
             None => row.remove(name),
         };
-        let put = self.test.dynamodb().put_item().table_name(&self.tables.deliveries);
+        let put = self.dynamodb().put_item().table_name(&self.tables.deliveries);
         put.set_item(Some(row)).send().await.unwrap();
     }
 }

@@ -38,6 +38,7 @@ mod ledger_gone;
 mod ledger_leases;
 mod ledger_lost_answers;
 mod ledger_rig;
+mod ledger_store;
 mod ledger_unreadable;
 mod ledger_values;
 mod on_job_ended;

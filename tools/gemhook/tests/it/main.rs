@@ -25,6 +25,7 @@ mod signing;
 mod simulator_faults;
 mod simulator_jobs;
 mod simulator_requests;
+mod soak;
 #[path = "../../../../tests/it/support.rs"]
 #[allow(dead_code, reason = "the functions' tests use the rest")]
 mod support;

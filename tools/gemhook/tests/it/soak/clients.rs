@@ -1,0 +1,257 @@
+//! The clients of the soak: what they post, and what they were answered.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use gemhook_cli::dev::Addresses;
+use serde_json::{Value, json};
+
+use crate::support::{now, sign};
+
+/// How far all clients are.
+#[derive(Default)]
+pub struct Progress(AtomicU64);
+
+impl Progress {
+    pub fn steps(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the sender of an id knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Answer {
+    Accepted,
+    Rejected,
+    /// The connection broke and the sender gave up: the row may be there or not.
+    Unknown,
+}
+
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub id: String,
+    /// Of unknown types there is none.
+    pub job: Option<Job>,
+    body: String,
+    forged: bool,
+}
+
+/// A job that the simulated API has confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Job {
+    /// As the Jobs table names it.
+    pub name: String,
+    event_type: &'static str,
+}
+
+/// What a client has done, by webhook id.
+#[derive(Default)]
+pub struct Sent {
+    pub answers: BTreeMap<String, (Event, Answer)>,
+    /// Each answer, the same id's more than once.
+    pub statuses: BTreeMap<u16, u64>,
+    pub broken: u64,
+}
+
+pub struct Client {
+    number: u64,
+    dice: fastrand::Rng,
+    at: Arc<Addresses>,
+    http: reqwest::Client,
+    progress: Arc<Progress>,
+    jobs: Vec<Job>,
+    events: Vec<Event>,
+    sent: Sent,
+}
+
+impl Client {
+    pub fn new(number: u64, seed: u64, at: &Arc<Addresses>, progress: &Arc<Progress>) -> Self {
+        Self {
+            number,
+            dice: fastrand::Rng::with_seed(seed.wrapping_mul(1000) + number),
+            at: Arc::clone(at),
+            http: reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap(),
+            progress: Arc::clone(progress),
+            jobs: Vec::new(),
+            events: Vec::new(),
+            sent: Sent::default(),
+        }
+    }
+
+    pub async fn run(mut self, steps: u64) -> Sent {
+        for step in 0..steps {
+            let event = self.next_event(step).await;
+            // Gemini may send the copies of an event at once.
+            let copies = if self.dice.u8(0..10) == 0 { 3 } else { 1 };
+            self.post(event, copies).await;
+            self.progress.0.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sent
+    }
+
+    async fn next_event(&mut self, step: u64) -> Event {
+        let id = format!("soak-{}-{step}", self.number);
+        let roll = self.dice.u8(0..100);
+        let job = match roll {
+            0..40 => {
+                let job = self.create_job().await;
+                self.jobs.push(job.clone());
+                Some(job)
+            }
+            // Another delivery about a job that may be anywhere between its start and its end.
+            40..60 | 90..100 => self.dice.choice(&self.jobs).cloned(),
+            // The same delivery again.
+            60..75 => match self.dice.choice(&self.events) {
+                Some(event) => return event.clone(),
+                None => None,
+            },
+            _ => None,
+        };
+        let body = match &job {
+            Some(job) => {
+                let id = job.name.strip_prefix("interactions/").unwrap_or(&job.name);
+                json!({"type": job.event_type, "version": "v1", "timestamp": "2026-05-28T20:26:30Z", "data": {"id": id}})
+            }
+            None => {
+                json!({"type": "orchard.ripened", "version": "v1", "data": {"id": step, "client": self.number}})
+            }
+        };
+        let forged = roll >= 90;
+        let id = if forged { format!("forged-{id}") } else { id };
+        let event = Event { id, job, body: body.to_string(), forged };
+        self.events.push(event.clone());
+        event
+    }
+
+    /// Posts until there is an answer, as Gemini does, or sometimes not.
+    async fn post(&mut self, event: Event, copies: usize) {
+        loop {
+            let posts = (0..copies).map(|_| self.post_once(&event));
+            let answers = futures_util::future::join_all(posts).await;
+            let mut answer = Answer::Unknown;
+            for status in answers {
+                match status {
+                    Some(status) => {
+                        *self.sent.statuses.entry(status).or_default() += 1;
+                        match status {
+                            200..300 => answer = Answer::Accepted,
+                            400..500 if answer == Answer::Unknown => answer = Answer::Rejected,
+                            _ => {}
+                        }
+                    }
+                    None => self.sent.broken += 1,
+                }
+            }
+            // What was accepted once stays accepted.
+            let known = self.sent.answers.get(&event.id).map(|(_, known)| *known);
+            if answer != Answer::Unknown || self.dice.u8(0..10) == 0 {
+                let answer = known.map_or(answer, |known| known.min(answer));
+                self.sent.answers.insert(event.id.clone(), (event, answer));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(self.dice.u64(20..200))).await;
+        }
+    }
+
+    async fn post_once(&self, event: &Event) -> Option<u16> {
+        let at = now();
+        let secret = if event.forged {
+            "whsec_c29tZWJvZHkgZWxzZSdzIHNlY3JldCBvZiAzMiBi"
+        } else {
+            &self.at.webhook_secret
+        };
+        let post = self
+            .http
+            .post(&self.at.webhook_url)
+            .header("webhook-id", &event.id)
+            .header("webhook-timestamp", at)
+            .header("webhook-signature", sign(secret, &event.id, at, event.body.as_bytes()))
+            .header("content-type", "application/json")
+            .body(event.body.clone());
+        Some(post.send().await.ok()?.status().as_u16())
+    }
+
+    /// A job of any kind. One whose creation was not answered may be there too; its event comes from the simulator.
+    async fn create_job(&mut self) -> Job {
+        loop {
+            let (path, asked, event_type) = self.any_job().await;
+            let url = format!("{}/v1beta/{path}", self.at.gemini_url);
+            if let Some(created) = self.gemini(&url, asked.to_string()).await {
+                let name = match created.get("name") {
+                    Some(name) => name.as_str().unwrap().to_owned(),
+                    None => format!("interactions/{}", created["id"].as_str().unwrap()),
+                };
+                return Job { name, event_type };
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The path, the request, and the type of the event that comes of it.
+    async fn any_job(&mut self) -> (&'static str, Value, &'static str) {
+        // Half of the jobs are announced by the simulator as well.
+        let silent = self.dice.bool();
+        let config = if silent { json!({"uris": ["http://127.0.0.1:9/"]}) } else { json!({}) };
+        let size = self.dice.u32(1..60_000);
+        match self.dice.u8(0..4) {
+            0 => {
+                let requests: Vec<Value> = (0..self.dice.u8(1..20)).map(request).collect();
+                let input = json!({"requests": {"requests": requests}});
+                let batch =
+                    json!({"batch": {"displayName": "soak", "inputConfig": input, "webhookConfig": config}});
+                ("models/m:batchGenerateContent", batch, "batch.succeeded")
+            }
+            1 => {
+                let count = self.dice.u8(1..40);
+                let file =
+                    self.upload((0..count).map(|number| format!("{}\n", request(number))).collect()).await;
+                let batch = json!({"batch": {
+                    "displayName": "soak", "inputConfig": {"fileName": file}, "webhookConfig": config,
+                }});
+                ("models/m:batchGenerateContent", batch, "batch.succeeded")
+            }
+            2 => {
+                let prompt = format!("simulate: {{\"size\": {size}, \"samples\": {}}}", self.dice.u8(1..3));
+                let film = json!({"instances": [{"prompt": prompt}], "webhookConfig": config});
+                ("models/veo:predictLongRunning", film, "video.generated")
+            }
+            _ => {
+                let prompt = format!("simulate: {{\"size\": {size}}}");
+                let asked =
+                    json!({"model": "m", "input": prompt, "background": true, "webhook_config": config});
+                ("interactions", asked, "interaction.completed")
+            }
+        }
+    }
+
+    async fn upload(&self, lines: String) -> String {
+        let url = format!("{}/upload/v1beta/files", self.at.gemini_url);
+        loop {
+            if let Some(answer) = self.gemini(&url, lines.clone()).await {
+                return answer["file"]["name"].as_str().unwrap().to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The answer, unless the process was killed before it came.
+    async fn gemini(&self, url: &str, body: String) -> Option<Value> {
+        let post =
+            self.http.post(url).header("x-goog-api-key", "k").header("content-type", "application/json");
+        let answer = post.body(body).send().await.ok()?;
+        let status = answer.status();
+        let text = answer.text().await.ok()?;
+        assert!(status.is_success(), "{url}: {status} {text}");
+        Some(serde_json::from_str(&text).unwrap())
+    }
+}
+
+fn request(number: u8) -> Value {
+    json!({"key": format!("k{number}"), "request": {"contents": [{"parts": [{"text": format!("word {number}")}]}]}})
+}

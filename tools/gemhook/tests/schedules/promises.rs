@@ -74,6 +74,9 @@ impl Observer {
                 self.broken.push(format!("{key} is no object of a job, or has other bytes"));
             }
         }
+        for key in stores.overwritten.lock().unwrap().drain(..) {
+            self.broken.push(format!("{key} was overwritten"));
+        }
         (self.rows, self.jobs, self.announced) = (rows, jobs, announced.len());
     }
 }

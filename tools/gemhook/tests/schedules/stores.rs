@@ -37,6 +37,8 @@ pub struct Object {
 pub struct Stores {
     database: Database,
     bucket: Mutex<BTreeMap<String, Object>>,
+    /// Keys of objects that another one has taken the place of.
+    pub overwritten: Mutex<Vec<String>>,
     announced: Mutex<Vec<Value>>,
     /// Former pages of the index, by shard.
     pages: Mutex<BTreeMap<String, Vec<String>>>,
@@ -47,6 +49,7 @@ impl Stores {
         Self {
             database: Database::memory().unwrap(),
             bucket: Mutex::default(),
+            overwritten: Mutex::default(),
             announced: Mutex::default(),
             pages: Mutex::default(),
         }
@@ -130,7 +133,10 @@ impl Stores {
             ("PUT", Some(_)) if asked.headers.get("if-none-match").map(String::as_str) == Some("*") => {
                 s3_fault(412, "PreconditionFailed")
             }
-            ("PUT", _) => {
+            ("PUT", there) => {
+                if there.is_some() {
+                    self.overwritten.lock().unwrap().push(key.clone());
+                }
                 let named = |name: &String| name.starts_with("x-amz-meta-") || name == "content-type";
                 let headers = asked.headers.clone().into_iter().filter(|(name, _)| named(name)).collect();
                 bucket.insert(key, Object { headers, content: asked.body.clone() });

@@ -25,7 +25,7 @@ use crate::{
     aws,
     clock::{Millis, SharedClock, SystemClock},
     config::{ArchiverSettings, ReconcileBatches, environment},
-    gemini::Gemini,
+    gemini::{Gemini, Transport},
     ledger::{Ledger, schema::attr},
     reconcile::{Batches, Plan, ReconcileResult, Reconciler},
     secrets::{Secret, SecretStore},
@@ -125,6 +125,12 @@ impl Archiver {
         let worker = Worker { ledger, archive, announcer, clock, retry_policy, webhook_url };
         let (reconcile_batches, next_page) = (settings.reconcile_batches, Mutex::default());
         Ok(Self { worker, plan, reconcile_batches, next_page })
+    }
+
+    /// Has the requests to the Gemini API sent by `transport` instead of the network.
+    pub fn with_gemini_by(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.worker.archive.gemini.set_transport(transport);
+        self
     }
 
     pub fn worker(&self) -> &Worker {

@@ -73,7 +73,7 @@ impl Gemini {
         let request = request
             .header("content-type", "application/json")
             .body(json!({ "state": "enabled" }).to_string());
-        let answer = request.send().await.map_err(|error| broken(doing, &error))?;
+        let answer = self.send(request).await.map_err(|error| broken(doing, &error))?;
         if answer.status().is_success() {
             return Ok(());
         }

@@ -151,7 +151,7 @@ impl Gemini {
             if trusted {
                 request = request.header("x-goog-api-key", self.key().await?.expose());
             }
-            let answer = request.send().await.map_err(|error| broken(doing, &error))?;
+            let answer = self.send(request).await.map_err(|error| broken(doing, &error))?;
             if answer.status().is_redirection()
                 && let Some(to) = header(&answer, LOCATION)
             {

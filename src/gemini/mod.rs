@@ -26,9 +26,9 @@ mod operation;
 mod spooled_body;
 mod usage;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use reqwest::{Response, Url, redirect::Policy};
+use reqwest::{Request, RequestBuilder, Response, Url, redirect::Policy};
 
 pub use batch::{Batch, BatchOutput, BatchState, InlineAt};
 pub use disabled_webhooks::Webhook;
@@ -56,9 +56,18 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of an error answer is read.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
+/// Who sends a request to the API, where that is not the HTTP client itself: a test whose API is in its own process.
+pub trait Transport: Send + Sync {
+    fn send(
+        &self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Response, reqwest::Error>> + Send + '_>>;
+}
+
 /// The API, as one key sees it. It keeps connections open, so one instance serves all rows.
 pub struct Gemini {
     http: reqwest::Client,
+    transport: Option<Arc<dyn Transport>>,
     base: Url,
     key: SecretStore<Secret>,
     /// The longest answer about one job in bytes, inline results included (`MAX_INLINE_BYTES`).
@@ -73,7 +82,19 @@ impl Gemini {
             .read_timeout(IDLE_TIMEOUT)
             .user_agent(concat!("gemhook/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, base, key, longest_answer })
+        Ok(Self { http, transport: None, base, key, longest_answer })
+    }
+
+    /// The same, with every request sent by `transport` instead of the network.
+    pub fn set_transport(&mut self, transport: Arc<dyn Transport>) {
+        self.transport = Some(transport);
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
+        match &self.transport {
+            None => request.send().await,
+            Some(transport) => transport.send(request.build()?).await,
+        }
     }
 
     /// A batch as the API shows it now (`batches.get`). Inline results stay in the spooled answer.
@@ -128,7 +149,7 @@ impl Gemini {
         let mut url = self.url(path);
         url.query_pairs_mut().extend_pairs(query);
         let request = self.http.get(url).header("x-goog-api-key", self.key().await?.expose());
-        let answer = request.send().await.map_err(|error| broken(doing, &error))?;
+        let answer = self.send(request).await.map_err(|error| broken(doing, &error))?;
         Self::accepted(doing, answer).await
     }
 

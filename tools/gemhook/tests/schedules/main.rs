@@ -1,0 +1,26 @@
+//! Both functions against stores in their own process. What is called, in which order and with which faults, is decided
+//! by a seed. So a schedule that breaks a promise can be run again, exactly.
+//!
+//! - [`network`]: an HTTP client under the real AWS SDK. Each call waits there until the schedule lets it go, and the
+//!   schedule says what befalls it.
+//! - [`stores`]: an embedded DynamoDB engine in memory, a bucket and an event bus. [`gemini`]: the Gemini API.
+//! - [`world`]: the functions on all of this, and a clock that the test moves. No test waits in real time.
+//! - [`promises`]: what must hold after each write, and at the end.
+//! - [`schedule`]: one seed, from its jobs to its verdict.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "it is only a test's, and a test that fails panics"
+)]
+
+mod awaits;
+mod gemini;
+mod network;
+mod promises;
+mod schedule;
+mod seeds;
+mod stores;
+mod world;

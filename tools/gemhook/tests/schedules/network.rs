@@ -1,0 +1,256 @@
+//! The network between the functions and the stores. It is an HTTP client under the real AWS SDK, and the way to the
+//! Gemini API. No call goes through before the test says so, and the test says what befalls it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+};
+use gemhook::gemini::Transport;
+use reqwest::{Request, Response};
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    gemini::Gemini,
+    stores::{Answer, Asked, Stores, s3_fault, text_answer},
+};
+
+/// What befalls one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// It fails before it is sent.
+    NotSent,
+    /// It is carried out, and its answer is lost.
+    AnswerLost,
+    /// Its sender gives up, and it is carried out later.
+    Late,
+    Throttled,
+    /// Another transaction or another conditional write is at work on the same key.
+    Conflict,
+    ServerError,
+    /// It is carried out, and the answer cannot be read.
+    Garbage,
+    /// A page of the index from before, the n-th that there was.
+    OlderPage(usize),
+}
+
+tokio::task_local! {
+    /// Who makes a call, for the trace.
+    pub static CALLER: String;
+}
+
+/// A call that waits for leave to go through.
+pub struct Waiting {
+    pub caller: String,
+    pub call: String,
+    go: oneshot::Sender<Fault>,
+}
+
+impl Waiting {
+    /// Returns whether its caller still wanted it.
+    pub fn go(self, fault: Fault) -> bool {
+        self.go.send(fault).is_ok()
+    }
+}
+
+pub struct Network {
+    pub stores: Stores,
+    pub gemini: Gemini,
+    waiting: Mutex<Vec<Waiting>>,
+    late: Mutex<Vec<Asked>>,
+    /// How many calls of each caller have come here, its end counted as one.
+    arrivals: Mutex<BTreeMap<String, usize>>,
+    arrived: Notify,
+    /// Whether calls wait for leave. If not, each only gives way to others, before it and after it.
+    gated: Mutex<bool>,
+}
+
+impl Network {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            stores: Stores::new(),
+            gemini: Gemini::default(),
+            waiting: Mutex::default(),
+            late: Mutex::default(),
+            arrivals: Mutex::default(),
+            arrived: Notify::new(),
+            gated: Mutex::new(false),
+        })
+    }
+
+    pub fn gate(&self, gated: bool) {
+        *self.gated.lock().unwrap() = gated;
+    }
+
+    /// The calls that wait, in an order that does not depend on threads. Those whose caller is gone are left out.
+    pub fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        let mut waiting = self.waiting.lock().unwrap();
+        waiting.retain(|call| !call.go.is_closed());
+        waiting.sort_by(|one, other| (&one.caller, &one.call).cmp(&(&other.caller, &other.call)));
+        waiting
+    }
+
+    /// Carries out a request whose sender has given it up. False where there is none.
+    pub fn deliver_late(&self, pick: usize) -> bool {
+        let mut late = self.late.lock().unwrap();
+        if late.is_empty() {
+            return false;
+        }
+        let at = pick % late.len();
+        let _ = self.stores.answer(&late.remove(at));
+        true
+    }
+
+    /// A caller has come to its next call, or to its end.
+    pub fn note(&self, caller: &str) {
+        *self.arrivals.lock().unwrap().entry(caller.to_owned()).or_default() += 1;
+        self.arrived.notify_one();
+    }
+
+    pub fn arrivals(&self, caller: &str) -> usize {
+        self.arrivals.lock().unwrap().get(caller).copied().unwrap_or(0)
+    }
+
+    pub async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    pub async fn leave(&self, call: String) -> Fault {
+        if !*self.gated.lock().unwrap() {
+            tokio::task::yield_now().await;
+            return Fault::None;
+        }
+        let (go, gone) = oneshot::channel();
+        let caller = CALLER.try_with(Clone::clone).unwrap_or_else(|_| "a part of one".to_owned());
+        self.waiting.lock().unwrap().push(Waiting { caller: caller.clone(), call, go });
+        self.note(&caller);
+        gone.await.unwrap_or(Fault::NotSent)
+    }
+
+    async fn call(&self, asked: Asked) -> Result<Answer, ConnectorError> {
+        let fault = self.leave(asked.label()).await;
+        let lost = || ConnectorError::io("the connection broke".into());
+        let answer = match fault {
+            Fault::None => self.stores.answer(&asked),
+            Fault::NotSent => return Err(lost()),
+            Fault::AnswerLost => {
+                let _ = self.stores.answer(&asked);
+                return Err(lost());
+            }
+            Fault::Late => {
+                self.late.lock().unwrap().push(asked);
+                return Err(ConnectorError::timeout("no answer in time".into()));
+            }
+            Fault::OlderPage(pick) if asked.operation.ends_with(".Query") => {
+                self.stores.older_page(&asked, pick)
+            }
+            Fault::OlderPage(_) => self.stores.answer(&asked),
+            Fault::Garbage => {
+                let _ = self.stores.answer(&asked);
+                text_answer(502, "<html>Bad Gateway")
+            }
+            Fault::Throttled => asked.refused(400, "ProvisionedThroughputExceededException", 503, "SlowDown"),
+            Fault::Conflict => asked.conflict(),
+            Fault::ServerError => asked.refused(500, "InternalServerError", 500, "InternalError"),
+        };
+        // An answer is on its way too: whoever waits for it may be gone before it comes.
+        if fault == Fault::None {
+            tokio::task::yield_now().await;
+        }
+        Ok(answer)
+    }
+
+    pub fn http_client(self: &Arc<Self>) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Connector(Arc::clone(self)));
+        http_client_fn(move |_, _| connector.clone())
+    }
+}
+
+impl Asked {
+    fn of(request: HttpRequest) -> Self {
+        let headers = request.headers().iter().map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        let headers: BTreeMap<_, _> = headers.collect();
+        let path = request.uri().split('?').next().unwrap_or_default();
+        let path = path.split_once("://").map_or(path, |(_, rest)| &rest[rest.find('/').unwrap_or(0)..]);
+        Self {
+            method: request.method().to_owned(),
+            path: path.to_owned(),
+            operation: headers.get("x-amz-target").cloned().unwrap_or_default(),
+            headers,
+            body: request.body().bytes().expect("a body in memory").to_vec(),
+        }
+    }
+
+    /// For the trace: what is done to which key.
+    fn label(&self) -> String {
+        let Some((_, operation)) = self.operation.split_once('.') else {
+            return format!("{} {}", self.method, self.path);
+        };
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let first = &body["TransactItems"][0]["Update"]["Key"];
+        let keys = [&body["Key"], &body["Item"], first];
+        let key = keys
+            .iter()
+            .find_map(|key| ["webhook_id", "job_id"].iter().find_map(|name| key[*name]["S"].as_str()));
+        let shard = body["ExpressionAttributeValues"][":open"]["S"].as_str();
+        format!("{operation} {}", key.or(shard).unwrap_or_default())
+    }
+
+    fn refused(&self, status: u16, code: &str, s3_status: u16, s3_code: &str) -> Answer {
+        match self.operation.is_empty() {
+            true => s3_fault(s3_status, s3_code),
+            false => {
+                text_answer(status, &format!(r#"{{"__type":"com.amazonaws#{code}","message":"scripted"}}"#))
+            }
+        }
+    }
+
+    fn conflict(&self) -> Answer {
+        if self.operation.ends_with(".TransactWriteItems") {
+            let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"scripted",
+                "CancellationReasons":[{"Code":"TransactionConflict","Message":"scripted"},{"Code":"None"}]}"#;
+            return text_answer(400, body);
+        }
+        self.refused(400, "TransactionConflictException", 409, "ConditionalRequestConflict")
+    }
+}
+
+struct Connector(Arc<Network>);
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Connector")
+    }
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (network, asked) = (Arc::clone(&self.0), Asked::of(request));
+        HttpConnectorFuture::new(async move { network.call(asked).await })
+    }
+}
+
+impl Transport for Network {
+    fn send(
+        &self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Response, reqwest::Error>> + Send + '_>> {
+        Box::pin(async move {
+            let path = request.url().path().to_owned();
+            let fault = self.leave(format!("gemini {path}")).await;
+            let answer = self.gemini.answer(&path, fault);
+            tokio::task::yield_now().await;
+            answer
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! Thousands of seeds, and that each of them can be run again.
+
+use std::{
+    env,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::schedule::{self, Verdict};
+
+/// Seeds at once. Most of a schedule's time is the functions' own short sleeps.
+const THREADS: usize = 6;
+
+const SEEDS: u64 = 2_000;
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().expect(name))
+}
+
+fn report(seed: u64, verdict: &Verdict) -> String {
+    let trace = verdict.trace.join("\n  ");
+    format!("GEMHOOK_SEED={seed} breaks a promise:\n  {}\n  {trace}", verdict.broken.join("\n"))
+}
+
+/// `GEMHOOK_SEED` runs one seed, `GEMHOOK_SEEDS` that many, from `GEMHOOK_FIRST_SEED` on.
+#[test]
+fn no_seed_breaks_a_promise() {
+    if let Some(seed) = number("GEMHOOK_SEED") {
+        let verdict = schedule::run(seed);
+        println!("{}", verdict.trace.join("\n"));
+        assert!(verdict.broken.is_empty(), "{}", report(seed, &verdict));
+        return;
+    }
+    let first = number("GEMHOOK_FIRST_SEED").unwrap_or(0);
+    let end = first + number("GEMHOOK_SEEDS").unwrap_or(SEEDS);
+    let (next, calls, faults) = (AtomicU64::new(first), AtomicUsize::new(0), AtomicUsize::new(0));
+    let broken = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end || broken.lock().unwrap().is_some() {
+                        break;
+                    }
+                    let verdict = schedule::run(seed);
+                    calls.fetch_add(verdict.trace.len(), Ordering::Relaxed);
+                    faults.fetch_add(verdict.faults, Ordering::Relaxed);
+                    if !verdict.broken.is_empty() {
+                        broken.lock().unwrap().get_or_insert(report(seed, &verdict));
+                    }
+                }
+            });
+        }
+    });
+    println!("seeds {first}..{end}: {} steps, {} faults", calls.into_inner(), faults.into_inner());
+    if let Some(report) = broken.into_inner().unwrap() {
+        panic!("{report}");
+    }
+}
+
+#[test]
+fn a_seed_run_twice_makes_the_same_calls() {
+    for seed in 0..20 {
+        assert_eq!(schedule::run(seed).trace, schedule::run(seed).trace, "seed {seed}");
+    }
+}

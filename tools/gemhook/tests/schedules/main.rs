@@ -23,4 +23,5 @@ mod promises;
 mod schedule;
 mod seeds;
 mod stores;
+mod trouble;
 mod world;

@@ -68,6 +68,8 @@ pub struct Network {
     pub gemini: Gemini,
     waiting: Mutex<Vec<Waiting>>,
     late: Mutex<Vec<Asked>>,
+    /// Whether DynamoDB answers every write with an error.
+    refuses: Mutex<bool>,
     /// How many calls of each caller have come here, its end counted as one.
     arrivals: Mutex<BTreeMap<String, usize>>,
     arrived: Notify,
@@ -82,6 +84,7 @@ impl Network {
             gemini: Gemini::default(),
             waiting: Mutex::default(),
             late: Mutex::default(),
+            refuses: Mutex::new(false),
             arrivals: Mutex::default(),
             arrived: Notify::new(),
             gated: Mutex::new(false),
@@ -90,6 +93,10 @@ impl Network {
 
     pub fn gate(&self, gated: bool) {
         *self.gated.lock().unwrap() = gated;
+    }
+
+    pub fn refuse_writes(&self, refuses: bool) {
+        *self.refuses.lock().unwrap() = refuses;
     }
 
     /// The calls that wait, in an order that does not depend on threads. Those whose caller is gone are left out.
@@ -138,7 +145,11 @@ impl Network {
     }
 
     async fn call(&self, asked: Asked) -> Result<Answer, ConnectorError> {
-        let fault = self.leave(asked.label()).await;
+        let mut fault = self.leave(asked.label()).await;
+        let writes = ["PutItem", "UpdateItem", "TransactWriteItems"];
+        if *self.refuses.lock().unwrap() && writes.iter().any(|word| asked.operation.ends_with(word)) {
+            fault = Fault::ServerError;
+        }
         let lost = || ConnectorError::io("the connection broke".into());
         let answer = match fault {
             Fault::None => self.stores.answer(&asked),

@@ -5,7 +5,7 @@
 //!   schedule says what befalls it.
 //! - [`stores`]: an embedded DynamoDB engine in memory, a bucket and an event bus. [`gemini`]: the Gemini API.
 //! - [`world`]: the functions on all of this, and a clock that the test moves. No test waits in real time.
-//! - [`promises`]: what must hold after each write, and at the end.
+//! - [`leases`]: who holds which row. [`promises`]: what must hold after each write, and at the end.
 //! - [`schedule`]: one seed, from its jobs to its verdict.
 
 #![allow(
@@ -18,6 +18,7 @@
 
 mod awaits;
 mod gemini;
+mod leases;
 mod network;
 mod promises;
 mod schedule;

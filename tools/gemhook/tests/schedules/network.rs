@@ -21,7 +21,8 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::{
     gemini::Gemini,
-    stores::{Answer, Asked, Stores, s3_fault, text_answer},
+    leases::Leases,
+    stores::{Answer, Asked, DELIVERIES, Stores, s3_fault, text_answer},
 };
 
 /// What befalls one call.
@@ -49,6 +50,10 @@ tokio::task_local! {
     pub static CALLER: String;
 }
 
+fn caller() -> String {
+    CALLER.try_with(Clone::clone).unwrap_or_else(|_| "a part of one".to_owned())
+}
+
 /// A call that waits for leave to go through.
 pub struct Waiting {
     pub caller: String,
@@ -66,8 +71,11 @@ impl Waiting {
 pub struct Network {
     pub stores: Stores,
     pub gemini: Gemini,
+    pub leases: Leases,
+    now: Box<dyn Fn() -> i64 + Send + Sync>,
     waiting: Mutex<Vec<Waiting>>,
-    late: Mutex<Vec<Asked>>,
+    /// Each with its caller.
+    late: Mutex<Vec<(String, Asked)>>,
     /// Whether DynamoDB answers every write with an error.
     refuses: Mutex<bool>,
     /// How many calls of each caller have come here, its end counted as one.
@@ -78,10 +86,13 @@ pub struct Network {
 }
 
 impl Network {
-    pub fn new() -> Arc<Self> {
+    /// `now` is the time in milliseconds, by the clock that the functions go by.
+    pub fn new(now: impl Fn() -> i64 + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             stores: Stores::new(),
             gemini: Gemini::default(),
+            leases: Leases::default(),
+            now: Box::new(now),
             waiting: Mutex::default(),
             late: Mutex::default(),
             refuses: Mutex::new(false),
@@ -114,7 +125,8 @@ impl Network {
             return false;
         }
         let at = pick % late.len();
-        let _ = self.stores.answer(&late.remove(at));
+        let (caller, asked) = late.remove(at);
+        let _ = self.carry_out(&caller, &asked);
         true
     }
 
@@ -138,28 +150,43 @@ impl Network {
             return Fault::None;
         }
         let (go, gone) = oneshot::channel();
-        let caller = CALLER.try_with(Clone::clone).unwrap_or_else(|_| "a part of one".to_owned());
+        let caller = caller();
         self.waiting.lock().unwrap().push(Waiting { caller: caller.clone(), call, go });
         self.note(&caller);
-        gone.await.unwrap_or(Fault::NotSent)
+        let fault = gone.await.unwrap_or(Fault::NotSent);
+        self.leases.befell(&caller, fault);
+        fault
+    }
+
+    /// Has the stores do what is asked, and looks at what a write changes.
+    fn carry_out(&self, caller: &str, asked: &Asked) -> Answer {
+        if !["PutItem", "UpdateItem", "TransactWriteItems"].iter().any(|word| asked.operation.ends_with(word))
+        {
+            return self.stores.answer(asked);
+        }
+        let before = self.stores.rows(DELIVERIES);
+        let answer = self.stores.answer(asked);
+        self.leases.written(caller, (self.now)(), &before, &self.stores.rows(DELIVERIES));
+        answer
     }
 
     async fn call(&self, asked: Asked) -> Result<Answer, ConnectorError> {
         let mut fault = self.leave(asked.label()).await;
+        let caller = caller();
         let writes = ["PutItem", "UpdateItem", "TransactWriteItems"];
         if *self.refuses.lock().unwrap() && writes.iter().any(|word| asked.operation.ends_with(word)) {
             fault = Fault::ServerError;
         }
         let lost = || ConnectorError::io("the connection broke".into());
         let answer = match fault {
-            Fault::None => self.stores.answer(&asked),
+            Fault::None => self.carry_out(&caller, &asked),
             Fault::NotSent => return Err(lost()),
             Fault::AnswerLost => {
-                let _ = self.stores.answer(&asked);
+                let _ = self.carry_out(&caller, &asked);
                 return Err(lost());
             }
             Fault::Late => {
-                self.late.lock().unwrap().push(asked);
+                self.late.lock().unwrap().push((caller, asked));
                 return Err(ConnectorError::timeout("no answer in time".into()));
             }
             Fault::OlderPage(pick) if asked.operation.ends_with(".Query") => {
@@ -167,7 +194,7 @@ impl Network {
             }
             Fault::OlderPage(_) => self.stores.answer(&asked),
             Fault::Garbage => {
-                let _ = self.stores.answer(&asked);
+                let _ = self.carry_out(&caller, &asked);
                 text_answer(502, "<html>Bad Gateway")
             }
             Fault::Throttled => asked.refused(400, "ProvisionedThroughputExceededException", 503, "SlowDown"),

@@ -70,7 +70,7 @@ pub fn run(seed: u64) -> Verdict {
     runtime.unwrap().block_on(async {
         let mut schedule = Schedule::new(seed);
         schedule.with_faults().await;
-        schedule.to_the_end().await;
+        schedule.finish_all().await;
         schedule.verdict()
     })
 }
@@ -232,6 +232,7 @@ impl Schedule {
         let work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(work);
         let work = async move {
             work.await;
+            network.leases.ended(&ended);
             network.note(&ended);
         };
         let handle = tokio::spawn(CALLER.scope(name.clone(), work));
@@ -301,7 +302,7 @@ impl Schedule {
         }
     }
 
-    async fn to_the_end(&mut self) {
+    async fn finish_all(&mut self) {
         self.trace.push("the faults end".to_owned());
         while let Some((id, job)) = self.unsent.pop() {
             self.send(id, job).await;
@@ -340,6 +341,7 @@ impl Schedule {
 
     fn verdict(self) -> Verdict {
         let mut broken = self.observer.broken;
+        broken.extend(self.world.network.leases.broken());
         broken.extend(settled(&self.world, &self.jobs, &self.accepted.lock().unwrap()));
         Verdict { trace: self.trace, broken, faults: self.faults }
     }

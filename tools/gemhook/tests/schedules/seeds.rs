@@ -14,7 +14,7 @@ use crate::schedule::{self, Verdict};
 /// Seeds at once. Most of a schedule's time is the functions' own short sleeps.
 const THREADS: usize = 6;
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 200;
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect(name))

@@ -116,9 +116,10 @@ impl AsyncSleep for NoSleep {
 impl World {
     /// `name` is no other world's, because the SDK shares the budget of its retries by name.
     pub fn new(name: String) -> Arc<Self> {
-        let network = Network::new();
-        create_tables(&network);
         let clock = Arc::new(TestClock(Mutex::new(BEGINNING)));
+        let time = Arc::clone(&clock);
+        let network = Network::new(move || Clock::now(time.as_ref()));
+        create_tables(&network);
         let given = || (network.http_client(), Arc::clone(&clock));
         let dynamodb = || {
             let config = client!(aws_sdk_dynamodb, given(), name.clone());

@@ -1,4 +1,7 @@
-"""`gemhook check-receiver` finds exactly the fault that each receiver of `small_receivers.py` has: check_receivers.py GEMHOOK"""
+"""`gemhook check-receiver` finds exactly the fault that each receiver of `small_receivers.py` has.
+
+    check_receivers.py GEMHOOK
+"""
 
 import json
 import subprocess

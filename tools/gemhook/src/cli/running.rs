@@ -23,6 +23,8 @@ impl Entry {
     pub fn leave(data_dir: &Path) -> Result<Self> {
         let folder = folder().context("neither XDG_STATE_HOME nor HOME is set")?;
         fs::create_dir_all(&folder)?;
+        // This removes the entries of dead processes, so that they do not pile up where nobody looks for one.
+        folders();
         // It has its lock before its name, because an entry without a lock is one of a dead process.
         let mut file = tempfile::Builder::new().prefix(".").tempfile_in(&folder)?;
         file.as_file().lock()?;

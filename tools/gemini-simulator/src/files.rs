@@ -1,6 +1,7 @@
 //! The files: their records in memory, their bytes on the disk or made up, and never in memory.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
@@ -59,6 +60,21 @@ impl Files {
 
     pub(super) fn get(&self, id: &str) -> Option<FileRecord> {
         locked_for_reading(&self.records).get(id).cloned()
+    }
+
+    /// Up to `size` files, newest first, that come after the one of this creation time and id, and whether more follow.
+    pub(super) fn list(&self, after: Option<(Millis, String)>, size: usize) -> (Vec<FileRecord>, bool) {
+        let order = |file: &FileRecord| Reverse((file.created, file.id.clone()));
+        let after = after.map(Reverse);
+        let mut files: Vec<_> = locked_for_reading(&self.records)
+            .values()
+            .filter(|file| after.as_ref().is_none_or(|last| order(file) > *last))
+            .cloned()
+            .collect();
+        files.sort_by_key(order);
+        let more = files.len() > size;
+        files.truncate(size);
+        (files, more)
     }
 
     pub(super) fn data(&self, id: &str) -> PathBuf {

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     filter::duration,
     page::{News, Served},
+    running::Entry,
     target::Target,
 };
 use crate::dev::{
@@ -118,10 +119,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     machine.addresses.page_url = Some(page.url.clone());
     let file = machine.addresses.data_dir.join(ADDRESSES);
     write_addresses(&file, &machine.addresses)?;
+    // It only helps other commands to find us, so we run without it.
+    let entry = Entry::leave(&machine.addresses.data_dir)
+        .inspect_err(|error| tracing::warn!("other folders will not find this machine: {error:#}"));
     let news = News::Machine { changes: machine.changes(), announced: machine.announced() };
     let page = tokio::spawn(page.run(Target::of_dev(machine.addresses.clone()).await?, news, true));
     let shown = show(&machine, args.json).await;
     page.abort();
+    drop(entry);
     // It may be gone already; one that a crash leaves behind names ports where nobody answers.
     let _ = std::fs::remove_file(&file);
     machine.stop().await;

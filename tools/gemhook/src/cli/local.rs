@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+use super::{render::plain, running};
 use crate::dev::{ADDRESSES, Addresses};
 
 const DEFAULT_FOLDER: &str = ".gemhook";
@@ -41,12 +42,22 @@ impl Local {
         }
     }
 
-    /// The one that is named, else the one that runs in this folder or in one above it, if any.
+    /// The one that runs in this folder or in one above it, if any.
+    pub fn nearby() -> Result<Option<Addresses>> {
+        nearest().map(|folder| read(&folder)).transpose()
+    }
+
+    /// The one that is named, else the one that runs in this folder or in one above it, else the only one that runs on
+    /// this machine, if any.
     pub fn or_running(&self) -> Result<Option<Addresses>> {
-        match (&self.local, nearest()) {
-            (None, Some(folder)) => read(&folder).map(Some),
-            _ => self.named(),
+        if self.is_named() {
+            return self.named();
         }
+        let folder = match nearest() {
+            Some(folder) => Some(folder),
+            None => the_only_one()?,
+        };
+        folder.map(|folder| read(&folder)).transpose()
     }
 }
 
@@ -54,6 +65,19 @@ impl Local {
 fn nearest() -> Option<PathBuf> {
     let here = env::current_dir().ok()?;
     here.ancestors().map(|folder| folder.join(DEFAULT_FOLDER)).find(|folder| folder.join(ADDRESSES).exists())
+}
+
+/// The data folder of the only `gemhook dev` that runs on this machine, wherever that is.
+fn the_only_one() -> Result<Option<PathBuf>> {
+    let mut folders = running::folders();
+    if folders.len() > 1 {
+        let options: Vec<_> = folders
+            .iter()
+            .map(|folder| format!("\n  --local={}", plain(&folder.to_string_lossy())))
+            .collect();
+        bail!("several `gemhook dev` run on this machine; say which one you mean:{}", options.concat());
+    }
+    Ok(folders.pop())
 }
 
 fn read(folder: &Path) -> Result<Addresses> {

@@ -15,6 +15,7 @@ mod reconcile;
 mod render;
 mod replay;
 mod resend;
+mod running;
 mod sender;
 mod stack;
 mod table;

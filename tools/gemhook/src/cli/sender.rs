@@ -109,6 +109,11 @@ async fn read(mut answer: Response) -> (String, Option<String>) {
     (String::from_utf8_lossy(&read).into_owned(), error)
 }
 
+/// Whether [`by_secret`] needs no place to find a secret.
+pub fn has_secret(given: Option<&str>) -> bool {
+    given.is_some() || std::env::var("WEBHOOK_SECRET").is_ok()
+}
+
 /// Signs with the secret that was given, else with WEBHOOK_SECRET, else with the place's.
 pub async fn by_secret(given: Option<String>, target: Option<&Target>) -> Result<Signer> {
     let given = given.or_else(|| std::env::var("WEBHOOK_SECRET").ok()).map(Secret::new);

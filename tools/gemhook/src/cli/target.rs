@@ -85,12 +85,14 @@ impl TargetArgs {
         }
     }
 
-    /// The place that was named, else a `gemhook dev` that runs, else none.
-    pub async fn named_or_dev(&self) -> Result<Option<Target>> {
+    /// The place that was named, else a `gemhook dev` that runs, else none. One in an unrelated folder counts only where
+    /// the command `needs` a place, so that several of them are no error for a command that is complete without.
+    pub async fn named_or_dev(&self, needs: bool) -> Result<Option<Target>> {
         if self.is_named() {
             return self.open().await.map(Some);
         }
-        match self.local.or_running()? {
+        let found = if needs { self.local.or_running()? } else { Local::nearby()? };
+        match found {
             Some(at) => Target::of_dev(at).await.map(Some),
             None => Ok(None),
         }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
-    command_line::GEMHOOK,
+    command_line::{GEMHOOK, STATE_HOME},
     support::{TestMachine, sign},
 };
 
@@ -33,7 +33,8 @@ async fn serve(router: Router) -> String {
 async fn check(arguments: &[&str]) -> Output {
     let folder = crate::support::folder();
     let mut command = Command::new(GEMHOOK);
-    command.arg("check-receiver").args(arguments).env_remove("WEBHOOK_SECRET").current_dir(folder.path());
+    command.arg("check-receiver").args(arguments).env_remove("WEBHOOK_SECRET");
+    command.current_dir(folder.path()).env(STATE_HOME, folder.path());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 

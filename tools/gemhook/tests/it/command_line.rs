@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
@@ -11,6 +12,9 @@ use crate::{fake_aws::FakeAws, support::folder};
 
 pub const GEMHOOK: &str = env!("CARGO_BIN_EXE_gemhook");
 
+/// Where each `gemhook dev` says that it runs. Tests set it, so that they do not find those of other tests or the user's.
+pub const STATE_HOME: &str = "XDG_STATE_HOME";
+
 /// `gemhook dev --json` in a folder, and the lines it writes.
 pub struct Dev {
     pub child: Child,
@@ -19,11 +23,17 @@ pub struct Dev {
 }
 
 impl Dev {
-    pub fn start(folder: &std::path::Path, more: &[&str]) -> Self {
+    pub fn start(folder: &Path, more: &[&str]) -> Self {
+        Self::start_under(folder, folder, more)
+    }
+
+    /// Other commands with the same `state` find it.
+    pub fn start_under(state: &Path, folder: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(GEMHOOK)
             .args(["dev", "--json", "--port", "0", "--data"])
             .arg(folder)
             .args(more)
+            .env(STATE_HOME, state)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -73,6 +83,7 @@ fn dev_writes_nothing_to_stderr_about_what_goes_well() {
     let mut dev = Command::new(GEMHOOK)
         .args(["dev", "--json", "--port", "0", "--data"])
         .arg(folder.path())
+        .env(STATE_HOME, folder.path())
         .env_remove("RUST_LOG")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -207,9 +218,48 @@ fn the_exit_statuses_are_those_of_the_documentation() {
         [(&["--version"][..], 0), (&["deliveries", "list"], 1), (&["deliveries", "lisst"], 2), (&["--x"], 2)]
     {
         let mut command = Command::new(GEMHOOK);
-        command.args(arguments).current_dir(folder.path()).env_remove("DELIVERIES_TABLE");
+        command.args(arguments).current_dir(folder.path()).env(STATE_HOME, folder.path());
+        command.env_remove("DELIVERIES_TABLE");
         assert_eq!(command.output().unwrap().status.code(), Some(status), "{arguments:?}");
     }
+}
+
+#[test]
+fn the_only_running_machine_is_found_from_any_folder_and_several_are_named() {
+    let (state, here, first, second) = (folder(), folder(), folder(), folder());
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(GEMHOOK);
+        command.args(arguments).current_dir(here.path()).env(STATE_HOME, state.path());
+        let output = command.env_remove("DELIVERIES_TABLE").env_remove("WEBHOOK_SECRET").output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let list = ["deliveries", "list"];
+    assert_eq!(run(&list).0, Some(1));
+    let mut lives = Dev::start_under(state.path(), first.path(), &[]);
+    assert_eq!(run(&list).0, Some(0));
+    assert_eq!(run(&["trigger", "ping"]).0, Some(0));
+
+    let mut killed = Dev::start_under(state.path(), second.path(), &[]);
+    let (code, said) = run(&list);
+    assert_eq!(code, Some(1));
+    for dev in [&lives, &killed] {
+        assert!(said.contains(&format!("--local={}", dev.address("data_dir"))), "{said}");
+    }
+    // A command that needs no machine does not mind.
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let (code, said) = run(&["trigger", "ping", "--to", "http://127.0.0.1:9/", "--secret", secret]);
+    assert!(code == Some(1) && !said.contains("several"), "{said}");
+
+    // It leaves its entry and its addresses behind.
+    killed.signal("KILL");
+    killed.child.wait().unwrap();
+    assert!(second.path().join("addresses.json").exists());
+    assert_eq!(run(&list).0, Some(0));
+    lives.signal("TERM");
+    lives.child.wait().unwrap();
+    assert_eq!(run(&list).0, Some(1));
+    let left = std::fs::read_dir(state.path().join("gemhook/machines")).unwrap();
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use gemhook_cli::dev::{BindingKeyOption, Options};
 use serde_json::{Map, Value};
 
 use crate::{
-    command_line::GEMHOOK,
+    command_line::{GEMHOOK, STATE_HOME},
     support::{TestMachine, folder},
 };
 
@@ -16,7 +16,7 @@ const KEY: &str = "correct horse battery";
 fn token(arguments: &[&str], key: Option<&str>) -> Output {
     let target = folder();
     let mut command = Command::new(GEMHOOK);
-    command.arg("token").args(arguments).current_dir(target.path());
+    command.arg("token").args(arguments).current_dir(target.path()).env(STATE_HOME, target.path());
     for name in ["BINDING_KEY", "BINDING_KEY_SECRET_ID", "DELIVERIES_TABLE"] {
         command.env_remove(name);
     }

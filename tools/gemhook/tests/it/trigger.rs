@@ -11,7 +11,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 
 use crate::{
-    command_line::GEMHOOK,
+    command_line::{GEMHOOK, STATE_HOME},
     support::{TestMachine, end, text},
 };
 
@@ -158,7 +158,8 @@ fn without_a_place_or_a_secret_it_says_what_is_missing() {
     let folder = crate::support::folder();
     let run = |arguments: &[&str]| {
         let mut command = Command::new(GEMHOOK);
-        command.arg("trigger").args(arguments).current_dir(folder.path()).env_remove("WEBHOOK_SECRET");
+        command.arg("trigger").args(arguments).env_remove("WEBHOOK_SECRET");
+        command.current_dir(folder.path()).env(STATE_HOME, folder.path());
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
@@ -198,6 +199,7 @@ fn googles_forms_need_a_running_machine() {
         let output = Command::new(GEMHOOK)
             .args(["trigger", "ping", "--form", form, "--to", "http://127.0.0.1:9/"])
             .current_dir(folder.path())
+            .env(STATE_HOME, folder.path())
             .env_remove("WEBHOOK_SECRET")
             .output()
             .unwrap();

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use tempfile::TempDir;
 
 use crate::{
-    command_line::GEMHOOK,
+    command_line::{GEMHOOK, STATE_HOME},
     support::{TestMachine, folder, now, sign},
 };
 
@@ -29,7 +29,7 @@ const BODY: &str =
 
 fn verify(target: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(GEMHOOK);
-    command.arg("verify").args(arguments).current_dir(target);
+    command.arg("verify").args(arguments).current_dir(target).env(STATE_HOME, target);
     for name in ["WEBHOOK_SECRET", "BINDING_KEY", "DELIVERIES_TABLE"] {
         command.env_remove(name);
     }
@@ -289,6 +289,7 @@ fn a_capture_may_come_in_any_form() {
             .args(["verify", "-", "--json", "--secret", SECRET])
             .args(["--at", &at].iter().filter(|_| !["lambda", "encoded"].contains(&name)))
             .current_dir(target.path())
+            .env(STATE_HOME, target.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,4 +1,4 @@
-//! `files`: looked at and deleted.
+//! `files`: looked at, listed and deleted.
 
 use axum::{
     Json,
@@ -7,12 +7,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Problem, Shared, changed, download,
     file_lookup::{find, missing},
-    see_through,
+    parameters, see_through,
 };
 use crate::{
     Simulator,
@@ -25,6 +25,10 @@ use crate::{
 const LONGEST_DELETED_ID: usize = 40;
 
 const KEPT: Millis = 48 * 3600 * 1000;
+
+/// Both as Google's reference of `files.list` says.
+const DEFAULT_PAGE: usize = 10;
+const MAX_PAGE_SIZE: usize = 100;
 
 pub(super) async fn read(
     simulator: Shared,
@@ -75,6 +79,38 @@ pub(super) fn show(simulator: &Simulator, version: &str, file: FileRecord) -> Sh
         source: if generated { "GENERATED" } else { "UPLOADED" },
         name,
     }
+}
+
+/// One page, newest file first. A page token is the creation time and the id of the last file of a page.
+pub(super) async fn list(
+    State(simulator): Shared,
+    Path(version): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    let parameters = parameters(&uri);
+    let size = match parameters.get("pageSize").filter(|size| *size != "0") {
+        Some(size) => size.parse().map_err(|_| Problem::invalid("pageSize must be a number."))?,
+        None => DEFAULT_PAGE,
+    };
+    let after = match parameters.get("pageToken").filter(|token| !token.is_empty()) {
+        Some(token) => Some(read_token(token).ok_or_else(|| Problem::invalid("pageToken is not valid."))?),
+        None => None,
+    };
+    let (files, more) = simulator.files.list(after, size.min(MAX_PAGE_SIZE));
+    let mut answer = Map::new();
+    if let Some(last) = files.last().filter(|_| more) {
+        answer.insert("nextPageToken".into(), format!("{}-{}", last.created, last.id).into());
+    }
+    if !files.is_empty() {
+        let shown: Vec<_> = files.into_iter().map(|file| show(&simulator, &version, file)).collect();
+        answer.insert("files".into(), serde_json::to_value(shown)?);
+    }
+    Ok(Json(answer.into()))
+}
+
+fn read_token(token: &str) -> Option<(Millis, String)> {
+    let (created, id) = token.split_once('-')?;
+    Some((created.parse().ok()?, id.to_owned()))
 }
 
 pub(super) async fn remove(

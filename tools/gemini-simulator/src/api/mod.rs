@@ -47,6 +47,7 @@ pub(super) fn router(simulator: Arc<Simulator>) -> Router {
         .route("/{version}/interactions/{id}/cancel", post(interactions::cancel))
         .route("/{version}/batches", get(batches::list))
         .route("/{version}/batches/{name}", get(batches::read).post(batches::call).delete(batches::remove))
+        .route("/{version}/files", get(files::list))
         .route("/{version}/files/{name}", get(files::read).delete(files::remove))
         .route("/{version}/files/http:/{*address}", get(download::by_address))
         .route("/download/{version}/files/{name}", get(download::by_name))

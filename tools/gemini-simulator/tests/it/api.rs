@@ -167,6 +167,34 @@ async fn a_list_is_paged_newest_first_and_ends_without_an_empty_page() {
 }
 
 #[tokio::test]
+async fn files_are_listed_in_pages_until_they_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(&folder).await;
+    assert_eq!(running.get("/v1/files").await, json!({}));
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        names.push(running.upload("{}").await);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let listed = |list: &Value| -> Vec<String> {
+        list["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| file["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = running.get("/v1/files?pageSize=2").await;
+    assert_eq!(listed(&first), [names[2].as_str(), &names[1]]);
+    let token = first["nextPageToken"].as_str().unwrap();
+    let second = running.get(&format!("/v1/files?pageSize=2&pageToken={token}")).await;
+    assert_eq!((listed(&second), second.get("nextPageToken")), (vec![names[0].clone()], None));
+    let removed = running.request("DELETE", &format!("/v1/{}", names[1])).send().await.unwrap();
+    assert_eq!(removed.status(), 200);
+    assert_eq!(listed(&running.get("/v1/files").await), [names[2].as_str(), &names[0]]);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_answered_in_one_shape() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder).await;
@@ -187,6 +215,7 @@ async fn what_is_wrong_is_answered_in_one_shape() {
         ("GET", "/v1/batches/%ff", None, 400, "INVALID_ARGUMENT"),
         ("GET", "/v1/batches?pageSize=x", None, 400, "INVALID_ARGUMENT"),
         ("GET", "/v1/batches?pageToken=x", None, 400, "INVALID_ARGUMENT"),
+        ("GET", "/v1/files?pageToken=x", None, 400, "INVALID_ARGUMENT"),
         ("POST", "/v1/batches/none:cancel", None, 404, "NOT_FOUND"),
         ("POST", "/v1/models/m:other", Some(json!({})), 404, "NOT_FOUND"),
         ("POST", create, Some(json!({})), 400, "INVALID_ARGUMENT"),

@@ -16,7 +16,7 @@ use self::{
 use super::{
     filter::duration,
     render::{plain, print_json, print_line},
-    sender::{Answer, Sender, by_secret},
+    sender::{Answer, Sender, by_secret, has_secret},
     table::{Column, print_table, whole},
     target::TargetArgs,
 };
@@ -65,7 +65,7 @@ struct Judged {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let target = args.target.named_or_dev().await?;
+    let target = args.target.named_or_dev(!has_secret(args.secret.as_deref())).await?;
     let signer = by_secret(args.secret, target.as_ref()).await?;
     let sender = Sender::new(args.url)?;
     let make = Maker::new(signer, &args.event_type, SystemClock.now().div_euclid(1000))?;

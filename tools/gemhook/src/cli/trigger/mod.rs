@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     render::{plain, print_json, print_line},
-    sender::{Answer, Sender, by_place, by_secret},
+    sender::{Answer, Sender, by_place, by_secret, has_secret},
     target::{Target, TargetArgs},
 };
 use gemhook::clock::{Clock, SystemClock};
@@ -86,7 +86,11 @@ enum Print {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let target = args.target.named_or_dev().await?;
+    let complete = args.to.is_some()
+        && has_secret(args.secret.as_deref())
+        && args.job.is_none()
+        && matches!(args.form, Form::V1);
+    let target = args.target.named_or_dev(!complete).await?;
     let signer = signer(&args, target.as_ref()).await?;
     // Standard input can be read once only.
     let body = args.body.as_deref().map(read).transpose()?;

@@ -13,7 +13,7 @@ use std::{
 
 use gemhook_cli::dev::{ADDRESSES, Addresses};
 
-use crate::command_line::GEMHOOK;
+use crate::command_line::{GEMHOOK, STATE_HOME};
 
 static KILLS: AtomicU32 = AtomicU32::new(0);
 
@@ -30,6 +30,7 @@ impl Process {
         let child = Command::new(GEMHOOK)
             .args(["dev", "--json", "--finish-after", "0.05", "--port", &port, "--data"])
             .arg(&data)
+            .env(STATE_HOME, folder)
             .stdout(log(folder, "stdout"))
             .stderr(log(folder, "stderr"))
             .spawn()

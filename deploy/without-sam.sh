@@ -161,7 +161,7 @@ deploy_function() (
   said deployed "function $function"
 )
 shared=DELIVERIES_TABLE=$name-deliveries,RECORD_FIRST=${RECORD_FIRST:-0}${binding:+,BINDING_KEY_SECRET_ID=$binding}
-deploy_function receiver 256 5 \
+deploy_function receiver 128 5 \
   "$shared,WEBHOOK_SECRET_ID=$signing,DYNAMIC_WEBHOOKS=$dynamic${JWT_AUDIENCE:+,JWT_AUDIENCE=$JWT_AUDIENCE}"
 there "URL of $name-receiver" aws lambda get-function-url-config --function-name "$name-receiver" ||
   made "URL of $name-receiver" \

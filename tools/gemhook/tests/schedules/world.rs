@@ -89,6 +89,8 @@ macro_rules! client {
             .sleep_impl(NoSleep)
             .retry_config(RetryConfig::standard())
             .retry_partition($service::config::retry::RetryPartition::new($retries))
+            // As in the functions. It goes by the clock, and takes a jump for a stall.
+            .stalled_stream_protection($service::config::StalledStreamProtectionConfig::disabled())
             .timeout_config(TimeoutConfig::disabled());
         config
     }};

@@ -4,7 +4,8 @@
 //! - [`network`]: an HTTP client under the real AWS SDK. Each call waits there until the schedule lets it go, and the
 //!   schedule says what befalls it.
 //! - [`stores`]: an embedded DynamoDB engine in memory, a bucket and an event bus. [`gemini`]: the Gemini API.
-//! - [`world`]: the functions on all of this, and a clock that the test moves. No test waits in real time.
+//! - [`world`]: the functions on all of this, and a clock that the test moves. Only the functions' own sleeps of less than
+//!   a second are real.
 //! - [`leases`]: who holds which row. [`promises`]: what must hold after each write, and at the end.
 //! - [`schedule`]: one seed, from its jobs to its verdict.
 

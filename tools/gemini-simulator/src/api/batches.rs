@@ -12,20 +12,25 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{Problem, Shared, changed, check_uris, operation::Operation, parameters, read_json, see_through};
+use super::{
+    Problem, Shared, changed, check_uris,
+    operation::Operation,
+    paging::{Paging, read_token, token},
+    read_json, see_through,
+};
 use crate::{
     Simulator,
     batch::{Batch, Call, Input},
     batch_runner,
-    clock::{Clock, Millis},
+    clock::Clock,
     directives::{Directives, Ending},
     job::{Job, WebhookConfig},
     random_id,
     store::blocking,
 };
 
-const DEFAULT_PAGE: usize = 50;
-const MAX_PAGE_SIZE: usize = 1000;
+const PAGES: Paging =
+    Paging { names: ["pageSize", "pageToken"], default_size: 50, max_size: 1000, read_token };
 
 #[derive(Deserialize)]
 pub(super) struct NewBatch {
@@ -127,16 +132,8 @@ pub(super) async fn read(
 }
 
 pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Response, Problem> {
-    let parameters = parameters(&uri);
-    let size = match parameters.get("pageSize").filter(|size| *size != "0") {
-        Some(size) => size.parse().map_err(|_| Problem::invalid("pageSize must be a number."))?,
-        None => DEFAULT_PAGE,
-    };
-    let after = match parameters.get("pageToken").filter(|token| !token.is_empty()) {
-        Some(token) => Some(read_token(token).ok_or_else(|| Problem::invalid("pageToken is not valid."))?),
-        None => None,
-    };
-    let (batches, more) = simulator.batches.jobs.list(after, size.min(MAX_PAGE_SIZE)).await;
+    let (size, after) = PAGES.asked(&uri)?;
+    let (batches, more) = simulator.batches.jobs.list(after, size).await;
     let mut answer = Map::new();
     let now = simulator.clock.now();
     if !batches.is_empty() {
@@ -145,17 +142,12 @@ pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Response,
     }
     // No token without a batch to follow: there is an SDK that fails on an empty last page.
     if let Some(last) = batches.last().filter(|_| more) {
-        answer.insert("nextPageToken".into(), format!("{}-{}", last.created, last.id).into());
+        answer.insert("nextPageToken".into(), token(last.created, &last.id).into());
     }
     Ok(Json(answer).into_response())
 }
 
 /// The place of the last batch of a page.
-fn read_token(token: &str) -> Option<(Millis, String)> {
-    let (created, id) = token.split_once('-')?;
-    Some((created.parse().ok()?, id.to_owned()))
-}
-
 pub(super) async fn call(
     State(simulator): Shared,
     Path((_, call)): Path<(String, String)>,

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::{
     Problem, Shared, changed, download,
     file_lookup::{find, missing},
-    parameters, see_through,
+    paging::{Paging, read_token, token},
+    see_through,
 };
 use crate::{
     Simulator,
@@ -26,9 +27,9 @@ const LONGEST_DELETED_ID: usize = 40;
 
 const KEPT: Millis = 48 * 3600 * 1000;
 
-/// Both as Google's reference of `files.list` says.
-const DEFAULT_PAGE: usize = 10;
-const MAX_PAGE_SIZE: usize = 100;
+/// The sizes are those of Google's reference of `files.list`.
+const PAGES: Paging =
+    Paging { names: ["pageSize", "pageToken"], default_size: 10, max_size: 100, read_token };
 
 pub(super) async fn read(
     simulator: Shared,
@@ -87,30 +88,17 @@ pub(super) async fn list(
     Path(version): Path<String>,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
-    let parameters = parameters(&uri);
-    let size = match parameters.get("pageSize").filter(|size| *size != "0") {
-        Some(size) => size.parse().map_err(|_| Problem::invalid("pageSize must be a number."))?,
-        None => DEFAULT_PAGE,
-    };
-    let after = match parameters.get("pageToken").filter(|token| !token.is_empty()) {
-        Some(token) => Some(read_token(token).ok_or_else(|| Problem::invalid("pageToken is not valid."))?),
-        None => None,
-    };
-    let (files, more) = simulator.files.list(after, size.min(MAX_PAGE_SIZE));
+    let (size, after) = PAGES.asked(&uri)?;
+    let (files, more) = simulator.files.list(after, size);
     let mut answer = Map::new();
     if let Some(last) = files.last().filter(|_| more) {
-        answer.insert("nextPageToken".into(), format!("{}-{}", last.created, last.id).into());
+        answer.insert("nextPageToken".into(), token(last.created, &last.id).into());
     }
     if !files.is_empty() {
         let shown: Vec<_> = files.into_iter().map(|file| show(&simulator, &version, file)).collect();
         answer.insert("files".into(), serde_json::to_value(shown)?);
     }
     Ok(Json(answer.into()))
-}
-
-fn read_token(token: &str) -> Option<(Millis, String)> {
-    let (created, id) = token.split_once('-')?;
-    Some((created.parse().ok()?, id.to_owned()))
 }
 
 pub(super) async fn remove(

@@ -11,6 +11,7 @@ mod interaction;
 mod interactions;
 mod keys;
 mod operation;
+mod paging;
 mod problem;
 mod upload;
 mod videos;

@@ -13,7 +13,11 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{Problem, Shared, parameters, read_json, see_through};
+use super::{
+    Problem, Shared,
+    paging::{Paging, Position},
+    read_json, see_through,
+};
 use crate::{
     catalogue::{SUBSCRIBABLE_EVENTS, can_be_subscribed},
     clock::{Clock, Millis},
@@ -22,8 +26,8 @@ use crate::{
     webhooks::{NewWebhook, Refused, State as WebhookState, Webhook},
 };
 
-const DEFAULT_PAGE: usize = 50;
-const MAX_PAGE_SIZE: usize = 1000;
+const PAGES: Paging =
+    Paging { names: ["page_size", "page_token"], default_size: 50, max_size: 1000, read_token };
 
 /// The fields that a client may write.
 const FIELDS: [&str; 4] = ["name", "uri", "subscribed_events", "state"];
@@ -103,21 +107,13 @@ pub(super) async fn read(
 }
 
 pub(super) async fn list(State(simulator): Shared, uri: Uri) -> Result<Json<Value>, Problem> {
-    let parameters = parameters(&uri);
-    let size = match parameters.get("page_size").filter(|size| *size != "0") {
-        Some(size) => size.parse().map_err(|_| Problem::invalid("page_size must be a number."))?,
-        None => DEFAULT_PAGE,
-    };
-    let after = match parameters.get("page_token").filter(|token| !token.is_empty()) {
-        Some(token) => Some(read_token(token).ok_or_else(|| Problem::invalid("page_token is not valid."))?),
-        None => None,
-    };
+    let (size, after) = PAGES.asked(&uri)?;
     let mut found = simulator.webhooks.list();
     found.retain(|webhook| {
         after.as_ref().is_none_or(|(created, id)| (webhook.created, &webhook.id) > (*created, id))
     });
-    let more = found.len() > size.min(MAX_PAGE_SIZE);
-    found.truncate(size.min(MAX_PAGE_SIZE));
+    let more = found.len() > size;
+    found.truncate(size);
     let mut answer = json!({});
     if !found.is_empty() {
         let shown: Vec<Value> = found
@@ -138,7 +134,7 @@ fn page_token(last: &Webhook) -> String {
     format!("\n\u{1}{}\u{10}{}", last.created, last.id)
 }
 
-fn read_token(token: &str) -> Option<(Millis, String)> {
+fn read_token(token: &str) -> Option<Position> {
     let (created, id) = token.strip_prefix("\n\u{1}")?.split_once('\u{10}')?;
     Some((created.parse().ok()?, id.to_owned()))
 }

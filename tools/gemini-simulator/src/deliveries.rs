@@ -110,7 +110,7 @@ impl Deliveries {
             clock,
             dynamic_form: settings.dynamic_form,
             metadata_place: settings.metadata_place,
-            policy: Mutex::new(DeliveryPolicy::of(settings)),
+            policy: Mutex::new(settings.delivery.clone()),
             failures: Mutex::default(),
             sent: broadcast::channel(1024).0,
         })
@@ -230,7 +230,7 @@ impl Deliveries {
                 let sending = Sending { delivery: &delivery, uri, timestamp, signature, conduct: &conduct };
                 let copies = (1..=policy.copies.max(conduct.copies)).map(|copy| self.send(&sending, copy));
                 let accepted = join_all(copies).await.into_iter().all(|accepted| accepted);
-                delivery.settle(accepted, self.clock.now(), &policy.waits());
+                delivery.settle(accepted, self.clock.now(), &policy.retries);
                 self.disable_if_failing(&delivery, accepted, policy.disable_after).await;
             }
             None => delivery.end = Some(DeliveryEnd::GivenUp),

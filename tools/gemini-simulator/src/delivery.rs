@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Millis, millis};
+use crate::{
+    clock::{Millis, millis},
+    faults::Seconds,
+};
 
 /// Google's documentation: deliveries are repeated for 24 hours.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -69,13 +72,13 @@ impl Delivery {
     }
 
     /// Says what follows an attempt: its end, or the time of the next one.
-    pub fn settle(&mut self, accepted: bool, now: Millis, retries: &[Duration]) {
+    pub fn settle(&mut self, accepted: bool, now: Millis, retries: &[Seconds]) {
         if accepted {
             self.end = Some(DeliveryEnd::Accepted);
             return;
         }
         let nth = usize::try_from(self.attempts).unwrap_or(usize::MAX).saturating_sub(1);
-        let due = retries.get(nth).or(retries.last()).map(|wait| now.saturating_add(millis(*wait)));
+        let due = retries.get(nth).or(retries.last()).map(|wait| now.saturating_add(millis(wait.0)));
         match due.filter(|due| *due <= self.owed_since.saturating_add(millis(GIVEN_UP_AFTER))) {
             Some(due) => self.due = due,
             None => self.end = Some(DeliveryEnd::GivenUp),
@@ -86,9 +89,9 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Settings;
+    use crate::settings::DeliveryPolicy;
 
-    fn waits(retries: &[Duration]) -> Vec<Millis> {
+    fn waits(retries: &[Seconds]) -> Vec<Millis> {
         let mut delivery = Delivery::new("d".into(), "d", "t", "{}", Target::Registered, 0);
         let mut waits = Vec::new();
         loop {
@@ -104,9 +107,9 @@ mod tests {
 
     #[test]
     fn an_event_is_retried_for_a_day() {
-        let retries = Settings::default().retries;
+        let retries = DeliveryPolicy::default().retries;
         assert_eq!(waits(&retries), [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 28_800]);
-        assert_eq!(waits(&[Duration::from_secs(36_000)]), [36_000, 36_000]);
+        assert_eq!(waits(&[Seconds(Duration::from_secs(36_000))]), [36_000, 36_000]);
         assert!(waits(&[]).is_empty());
     }
 }

@@ -61,7 +61,7 @@ pub use self::{
     keys::{IssuerKeys, Subject},
     movable_clock::MovableClock,
     sending::Sent,
-    settings::{DeliveryPolicy, DynamicForm, MetadataPlace, Settings},
+    settings::{DeliveryPolicy, DynamicForm, MAX_COPIES, MetadataPlace, Settings},
 };
 
 /// The file in its folder that says how far its clock is ahead, in milliseconds.

@@ -29,6 +29,9 @@ pub enum MetadataPlace {
     Nowhere,
 }
 
+/// The most copies of an event that are sent at once.
+pub const MAX_COPIES: u32 = 100;
+
 /// How events are delivered. It can be changed while the simulator runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,14 +50,14 @@ const fn one() -> u32 {
     1
 }
 
-impl DeliveryPolicy {
-    pub(crate) fn of(settings: &Settings) -> Self {
-        let retries = settings.retries.iter().copied().map(Seconds).collect();
-        Self { retries, copies: settings.copies.max(1), disable_after: settings.disable_after }
-    }
-
-    pub(crate) fn waits(&self) -> Vec<Duration> {
-        self.retries.iter().map(|Seconds(wait)| *wait).collect()
+impl Default for DeliveryPolicy {
+    fn default() -> Self {
+        let seconds = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800];
+        Self {
+            retries: seconds.map(|wait| Seconds(Duration::from_secs(wait))).to_vec(),
+            copies: 1,
+            disable_after: None,
+        }
     }
 }
 
@@ -62,15 +65,10 @@ impl DeliveryPolicy {
 pub struct Settings {
     /// How long a job runs before it ends.
     pub finish_after: Duration,
-    /// How many copies of each event are sent at once.
-    pub copies: u32,
+    /// How events are delivered at first.
+    pub delivery: DeliveryPolicy,
     /// How long every `GET` of a job or a file waits before it answers.
     pub answer_delay: Duration,
-    /// The waits between attempts to deliver. The last one is repeated until a day has passed; without any,
-    /// there is one attempt.
-    pub retries: Vec<Duration>,
-    /// After so many failed attempts in a row a registered webhook is disabled.
-    pub disable_after: Option<u32>,
     /// Whether interactions show `outputs`, as they did once, and not `steps`.
     pub legacy_outputs: bool,
     /// How far the clock is ahead of real time from the start.
@@ -83,13 +81,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let seconds = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800];
         Self {
             finish_after: Duration::from_secs(1),
-            copies: 1,
+            delivery: DeliveryPolicy::default(),
             answer_delay: Duration::ZERO,
-            retries: seconds.map(Duration::from_secs).to_vec(),
-            disable_after: None,
             legacy_outputs: false,
             clock_forward: Duration::ZERO,
             faults: Vec::new(),

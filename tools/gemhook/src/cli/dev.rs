@@ -27,7 +27,7 @@ use crate::dev::{
 };
 use gemhook::clock::rfc3339;
 use gemhook::{config::MAX_RECORDED, secrets::Secret};
-use gemini_simulator::{DynamicForm, Fault, MetadataPlace, Settings};
+use gemini_simulator::{DeliveryPolicy, DynamicForm, Fault, MAX_COPIES, MetadataPlace, Seconds, Settings};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     finish_after: Duration,
     /// How many copies of each event are sent at once
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_COPIES)))]
     copies: u32,
     /// The waits between attempts to deliver an event, in seconds, such as 1,5,30; the last one is repeated for a day.
     /// GET and PUT /simulator/deliveries read and change them while it runs
@@ -95,11 +95,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
+    let retries = args.retries.map(|waits| waits.into_iter().map(Seconds).collect());
+    let delivery = DeliveryPolicy {
+        retries: retries.unwrap_or_else(|| DeliveryPolicy::default().retries),
+        copies: args.copies,
+        disable_after: args.disable_after,
+    };
     let simulator = Settings {
         finish_after: args.finish_after,
-        copies: args.copies,
-        retries: args.retries.unwrap_or_else(|| Settings::default().retries),
-        disable_after: args.disable_after,
+        delivery,
         answer_delay: args.answer_delay,
         legacy_outputs: args.legacy_outputs,
         clock_forward: args.clock_forward,

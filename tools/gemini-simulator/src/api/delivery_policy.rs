@@ -7,10 +7,10 @@ use axum::{
 };
 
 use super::{Problem, Shared, read_json};
-use crate::DeliveryPolicy;
+use crate::{DeliveryPolicy, MAX_COPIES};
 
-/// Of copies and of waits between attempts.
-const MOST: usize = 100;
+/// Of waits between attempts.
+const MAX_RETRIES: usize = 100;
 
 pub(super) async fn show(State(simulator): Shared) -> Json<DeliveryPolicy> {
     Json(simulator.deliveries.policy())
@@ -22,9 +22,10 @@ pub(super) async fn replace(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DeliveryPolicy>, Problem> {
     let policy: DeliveryPolicy = read_json(body)?;
-    let copies = usize::try_from(policy.copies).unwrap_or(usize::MAX);
-    if !(1..=MOST).contains(&copies) || policy.retries.len() > MOST {
-        return Err(Problem::invalid(format!("There may be 1 to {MOST} copies and at most {MOST} retries.")));
+    if !(1..=MAX_COPIES).contains(&policy.copies) || policy.retries.len() > MAX_RETRIES {
+        return Err(Problem::invalid(format!(
+            "There may be 1 to {MAX_COPIES} copies and at most {MAX_RETRIES} retries."
+        )));
     }
     if policy.disable_after == Some(0) {
         return Err(Problem::invalid("A webhook is disabled after at least one failed attempt."));

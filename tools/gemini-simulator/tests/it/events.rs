@@ -71,7 +71,8 @@ async fn an_event_that_is_refused_comes_again_with_the_same_id_and_a_new_timesta
 async fn copies_are_alike_and_one_refusal_brings_all_of_them_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[200, 503, 200]).await;
-    let settings = Settings { copies: 3, retries: vec![Duration::from_millis(10)], ..quick() };
+    let settings =
+        Settings { delivery: DeliveryPolicy { copies: 3, ..retried(Duration::from_millis(10)) }, ..quick() };
     let running = Running::start(folder.path(), &receiver.url, settings).await;
     running.create(inline("hi")).await;
     let mut copies = Vec::new();
@@ -177,7 +178,7 @@ async fn an_event_can_be_dropped_for_good_or_be_late() {
 async fn what_is_owed_at_a_crash_is_sent_after_it_with_the_same_id_and_what_was_accepted_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut before = Receiver::start(&[200, 500]).await;
-    let settings = Settings { retries: vec![LONG], ..quick() };
+    let settings = Settings { delivery: retried(LONG), ..quick() };
     let running = Running::start(folder.path(), &before.url, settings.clone()).await;
     let mut watch = running.simulator.watch();
     let accepted = running.create(inline("accepted")).await;

@@ -24,7 +24,7 @@ use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCod
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 
-use gemini_simulator::{Settings, Simulator};
+use gemini_simulator::{DeliveryPolicy, Seconds, Settings, Simulator};
 
 /// `whsec_` and the base64 of these bytes.
 const SECRET_BYTES: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -32,10 +32,14 @@ const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 const LONG: Duration = Duration::from_secs(3600);
 
+fn retried(after: Duration) -> DeliveryPolicy {
+    DeliveryPolicy { retries: vec![Seconds(after)], ..DeliveryPolicy::default() }
+}
+
 fn quick() -> Settings {
     Settings {
         finish_after: Duration::from_millis(10),
-        retries: vec![Duration::from_millis(1100)],
+        delivery: retried(Duration::from_millis(1100)),
         ..Settings::default()
     }
 }

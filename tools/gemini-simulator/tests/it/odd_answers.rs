@@ -86,8 +86,11 @@ async fn the_clock_says_what_time_it_is_and_goes_forward_only_also_after_a_resta
 async fn jobs_end_and_events_are_sent_again_when_the_clock_is_moved_past_their_time() {
     let folder = tempfile::tempdir().unwrap();
     let mut receiver = Receiver::start(&[500]).await;
-    let settings =
-        Settings { finish_after: LONG, retries: vec![Duration::from_secs(80_000)], ..Settings::default() };
+    let settings = Settings {
+        finish_after: LONG,
+        delivery: retried(Duration::from_secs(80_000)),
+        ..Settings::default()
+    };
     let running = Running::start(folder.path(), &receiver.url, settings).await;
     let name = running.create(inline("hi")).await;
     receiver.nothing_for(Duration::from_millis(50)).await;

@@ -23,7 +23,7 @@ use gemhook::{
     clock::{Clock, SystemClock},
     webhook::SigningSecrets,
 };
-use gemini_simulator::{DynamicForm, Sent, Settings};
+use gemini_simulator::{DeliveryPolicy, DynamicForm, Sent, Settings};
 
 const MODEL: &str = "models/gemini-flash";
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -32,8 +32,8 @@ pub(super) async fn play(show_progress: bool) -> Result<Report> {
     let bar = progress(show_progress);
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     bar.set_message("starting the local machine");
-    let simulator =
-        Settings { finish_after: Duration::from_millis(200), copies: COPIES, ..Settings::default() };
+    let delivery = DeliveryPolicy { copies: COPIES, ..DeliveryPolicy::default() };
+    let simulator = Settings { finish_after: Duration::from_millis(200), delivery, ..Settings::default() };
     let options = Options { simulator, ..Options::new(folder.path(), Ports::take(0).await?) };
     let machine = Machine::start(options).await?;
     let played = act(&machine, &bar).await;

@@ -2,6 +2,7 @@
 //!
 //! A line is scanned in pieces and never held as a whole, so it may be of any length: images make lines of 30 MB.
 
+use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -24,7 +25,7 @@ pub struct LineCounter {
 
 impl LineCounter {
     pub fn take(&mut self, mut piece: &[u8]) {
-        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr(b'\n', piece) {
             let (head, tail) = piece.split_at(end);
             self.append(head);
             self.end_line();

@@ -3,6 +3,7 @@
 //! What a [`Reader`] does not want is skipped by counting brackets, however deep it is nested. A [`Scanner`] can be
 //! stored at any byte and continued in another process. It never stops at bad input; [`Scanner::finish`] reports it.
 
+use memchr::memchr2;
 use serde::{Deserialize, Serialize};
 
 use super::unescaped;
@@ -247,7 +248,7 @@ impl Scanner {
 
     /// Takes the bytes of a text up to its end or to the next backslash.
     fn in_text(&mut self, rest: &[u8], is_name: bool, reader: &mut impl Reader) -> usize {
-        let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+        let found = memchr2(b'"', b'\\', rest);
         let taken = self.keep(rest, found.unwrap_or(rest.len()));
         match rest.get(taken) {
             Some(b'\\') => {

@@ -18,6 +18,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Deserialize;
 use serde_dynamo::AttributeValue;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
     announce::Announcer,
@@ -74,6 +75,7 @@ pub async fn run() -> Result<(), Error> {
         secrets: aws_sdk_secretsmanager::Client::new(&sdk),
     };
     let archiver = Arc::new(Archiver::new(settings, clients, Arc::new(SystemClock), RetryPolicy::default())?);
+    archiver.prepare().await;
     lambda_runtime::run(service_fn(move |event| {
         let archiver = Arc::clone(&archiver);
         async move { Box::pin(archiver.invoke(event)).await }
@@ -90,7 +92,7 @@ pub struct Clients {
 }
 
 impl Archiver {
-    /// Puts the parts together. It makes no call: secrets are read when they are first needed.
+    /// Puts the parts together. It makes no call: [`Archiver::prepare`] does.
     pub fn new(
         settings: ArchiverSettings,
         clients: Clients,
@@ -135,6 +137,14 @@ impl Archiver {
 
     pub fn worker(&self) -> &Worker {
         &self.worker
+    }
+
+    /// Connects to DynamoDB and reads the secrets, for the reason that [`crate::receiver::Receiver::prepare`] gives. A
+    /// failure changes nothing: the first row that needs them does then what this could not.
+    pub async fn prepare(&self) {
+        let Worker { ledger, archive, .. } = &self.worker;
+        let all = async { tokio::join!(ledger.connect(), archive.prepare()) };
+        let _ = timeout(aws::PREPARE, Box::pin(all)).await;
     }
 
     /// One invocation.

@@ -13,6 +13,9 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::environment::{Lookup, environment};
 
+/// For connections and secrets at the start of a function. Lambda gives a start 10 s.
+pub const PREPARE: Duration = Duration::from_secs(2);
+
 /// The roots that sign AWS's endpoints: Amazon's four, and Starfield's, by which older programs know them.
 /// Source: Amazon Trust Services' repository.
 const AWS_ROOTS: &str = include_str!("aws_roots.pem");

@@ -41,9 +41,6 @@ use crate::{
 /// For one delivery, all waiting included: our own 503 leaves before the function's limit of 5 s.
 const BUDGET: Duration = Duration::from_secs(4);
 
-/// For connections and secrets at the start. Lambda gives the start of a function 10 s.
-const PREPARE: Duration = Duration::from_secs(2);
-
 /// The value of `Retry-After` in a 503, in seconds (RFC 9110, section 10.2.3).
 const RETRY_AFTER: &str = "30";
 
@@ -121,7 +118,7 @@ impl Receiver {
     /// what this could not.
     pub async fn prepare(&self) {
         let all = async { tokio::join!(self.authenticator.prepare(), self.deliveries.connect()) };
-        let _ = timeout(PREPARE, Box::pin(all)).await;
+        let _ = timeout(aws::PREPARE, Box::pin(all)).await;
     }
 
     /// One invocation, by the event of a Function URL. It answers within 4 s, whatever a delivery waits for.

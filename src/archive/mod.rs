@@ -107,6 +107,16 @@ impl Task<'_> {
 }
 
 impl Archive {
+    /// Reads the secrets, so that the first row need not wait for them.
+    pub async fn prepare(&self) {
+        let binding = async {
+            if let Some(binding) = &self.binding {
+                let _ = binding.get().await;
+            }
+        };
+        tokio::join!(self.gemini.prepare(), binding);
+    }
+
     /// Reads the job, stores its outputs in the bucket and says what to commit. It can be run again at any point.
     pub async fn archive_job(&self, task: Task<'_>) -> Result<Report, ProcessingError> {
         let reported = EventReport::of(task.row);

@@ -130,6 +130,11 @@ impl Gemini {
         }
     }
 
+    /// Reads the key, so that the first call need not wait for it.
+    pub async fn prepare(&self) {
+        let _ = self.key().await;
+    }
+
     async fn key(&self) -> Result<Arc<Secret>, ProcessingError> {
         self.key.get().await.map_err(|error| ProcessingError::Unauthorized(error.to_string()))
     }

@@ -66,8 +66,16 @@ impl Ledger {
 
     /// Inserts a job that reconcile has found, as if its event had been delivered.
     pub async fn enter(&self, delivery: NewDelivery) -> Result<Inserted, LedgerError> {
-        let table = self.store.name(Table::Deliveries);
-        DeliveryWriter::new(self.store.client.clone(), table).insert(delivery).await
+        self.delivery_writer().insert(delivery).await
+    }
+
+    /// As [`DeliveryWriter::connect`].
+    pub async fn connect(&self) {
+        self.delivery_writer().connect().await;
+    }
+
+    fn delivery_writer(&self) -> DeliveryWriter {
+        DeliveryWriter::new(self.store.client.clone(), self.store.name(Table::Deliveries))
     }
 
     /// The parts of the index of due rows.

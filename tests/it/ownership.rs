@@ -115,6 +115,26 @@ async fn nobody_takes_an_id_from_another_form() {
     assert!(matches!(keys[..], [(_, "issuer"), ("msg_1", "project"), ("v1a~m", "issuer")]), "{keys:?}");
 }
 
+/// What the archiver reads before its first row, it does not read for its first row.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_archiver_reads_its_secrets_when_it_starts() {
+    let secrets = Server::start(Answers::secret(BINDING)).await;
+    let settings = vec![("BINDING_KEY_SECRET_ID", "binding".to_owned())];
+    let make = Make { settings, secrets_url: Some(secrets.url.clone()), ..Make::default() };
+    let rig = Rig::make(TestMachine::start().await, "rig", make).await;
+    rig.archiver().prepare().await;
+    assert_eq!(secrets.asked(), 1);
+    rig.api.says(
+        "batches/b1",
+        [scripted::Answer::json(json!({"name": "batches/b1", "done": true,
+        "metadata": {"state": "BATCH_STATE_FAILED"}}))],
+    );
+    let row = NewDelivery::of_job("batches/b1", JobKind::Batch, None, "r", rig.now()).only_if_bound();
+    rig.ledger().enter(row).await.unwrap();
+    assert_eq!(end(&rig.work("job~batches/b1").await), "done/foreign");
+    assert_eq!(secrets.asked(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_key_that_was_written_since_binds_and_strangers_tokens_cause_one_read() {
     const NEWER: &str = "a newer binding key";

@@ -1,16 +1,29 @@
 //! The real archiver in a process of its own, on the servers of its parent.
 
-use std::{env, fs, process::Command, sync::Arc};
+use std::{
+    env, fs,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
+use aws_sdk_dynamodb::{
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef},
+    error::BoxError,
+};
 use aws_sdk_s3::config::Credentials;
 use futures_util::future::join_all;
 use gemhook::{
     archiver::{Archiver, Clients},
     aws,
     clock::{Clock, SystemClock},
-    config::ArchiverSettings,
+    config::{ArchiverSettings, ReceiverSettings},
     job::JobKind,
     ledger::NewDelivery,
+    receiver::Receiver,
+    webhook::SigningSecrets,
     worker::RetryPolicy,
 };
 use gemhook_cli::dev::stores::plain_config;
@@ -77,13 +90,63 @@ pub fn archiver([dynamodb, gemini, s3]: &Addresses) -> Archiver {
     };
     let config = |url: &str| plain_config(url, KEYS, "us-east-1", aws::archiver_timeouts());
     let clients = Clients {
-        dynamodb: aws_sdk_dynamodb::Client::new(&config(dynamodb)),
+        dynamodb: dynamodb_client(dynamodb),
         eventbridge: aws_sdk_eventbridge::Client::new(&config(dynamodb)),
         s3: s3_client(s3),
         secrets: aws_sdk_secretsmanager::Client::new(&config(dynamodb)),
     };
     let settings = ArchiverSettings::read(&lookup).unwrap();
     Archiver::new(settings, clients, Arc::new(SystemClock), RetryPolicy::default()).unwrap()
+}
+
+/// A receiver on these servers, and what signs for it.
+pub fn receiver([dynamodb, ..]: &Addresses) -> (Receiver, impl Fn(&str, i64, &[u8]) -> String) {
+    const SECRET: &str = "whsec_YSBzZWNyZXQgdGhhdCBtZWFzdXJlcyBvbmx5IQ==";
+    let lookup = |name: &str| match name {
+        "DELIVERIES_TABLE" => Some("gemhook-deliveries".to_owned()),
+        "WEBHOOK_SECRET" => Some(SECRET.to_owned()),
+        _ => None,
+    };
+    let settings = ReceiverSettings::read(&lookup).unwrap();
+    let config = plain_config(dynamodb, KEYS, "us-east-1", aws::receiver_timeouts());
+    let secrets = aws_sdk_secretsmanager::Client::new(&config);
+    let receiver =
+        Receiver::new(settings, dynamodb_client(dynamodb), secrets, Arc::new(SystemClock)).unwrap();
+    let signing = SigningSecrets::parse(SECRET).unwrap();
+    (receiver, move |id, at, body| signing.sign(id, at, body))
+}
+
+/// It counts its calls.
+pub fn dynamodb_client(url: &str) -> aws_sdk_dynamodb::Client {
+    let config = plain_config(url, KEYS, "us-east-1", aws::ledger_timeouts());
+    let counted = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(Counter);
+    aws_sdk_dynamodb::Client::from_conf(counted.build())
+}
+
+/// The calls to DynamoDB of this process, repeated ones too.
+pub fn calls() -> u64 {
+    CALLS.load(Ordering::Relaxed)
+}
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug)]
+struct Counter;
+
+impl Intercept for Counter {
+    fn name(&self) -> &'static str {
+        "Counter"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 pub fn s3_client(url: &str) -> aws_sdk_s3::Client {
@@ -111,4 +174,11 @@ pub fn memory(what: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Of this process: user and system time are the fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms.
+pub fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit(") ").next().unwrap().split(' ');
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }

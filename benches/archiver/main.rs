@@ -1,5 +1,6 @@
 //! The archiver measured: `cargo bench --profile dev --bench archiver -- memory`, and
-//! `cargo bench --bench archiver -- throughput`, or `small` for the processor time of a small batch. Linux only.
+//! `cargo bench --bench archiver -- throughput`, `small` for the processor time of a small batch, or `growth` for both
+//! functions on tables of up to a million rows. Linux only.
 //!
 //! This process serves the outputs, generated as they are read, and an S3 that counts and forgets. The archiver runs in
 //! a child. Loads may be given behind `memory`: a load is `JOBSxKIND:COUNTxBYTES`, for example `4xinline:5x8000000` for
@@ -13,6 +14,7 @@
 )]
 
 mod child;
+mod growth;
 mod memory;
 mod servers;
 mod throughput;
@@ -29,8 +31,10 @@ async fn main() {
         ["archive", load, addresses @ ..] => memory::archive(load, &owned(addresses)).await,
         ["transfer", way, addresses @ ..] => throughput::transfer(way, &owned(addresses)).await,
         ["small-job", addresses @ ..] => throughput::small(&owned(addresses)).await,
-        ["memory" | "throughput" | "small", ..] => measure(&arguments).await,
-        _ => panic!("what to measure: memory, throughput or small"),
+        ["grown", addresses @ ..] => growth::grown(&owned(addresses)).await,
+        ["sweep", rows, addresses @ ..] => growth::sweep(rows.parse().unwrap(), &owned(addresses)).await,
+        ["growth" | "memory" | "throughput" | "small", ..] => measure(&arguments).await,
+        _ => panic!("what to measure: growth, memory, throughput or small"),
     }
 }
 
@@ -45,6 +49,7 @@ async fn measure(arguments: &[String]) {
     let addresses = [stores.dynamodb_url.clone(), gemini, s3];
     match arguments[0].as_str() {
         "memory" => memory::measure(&arguments[1..], &addresses, &taken).await,
+        "growth" => growth::measure(&addresses).await,
         "small" => throughput::measure_small(&addresses).await,
         _ => throughput::measure(&addresses, &taken).await,
     }

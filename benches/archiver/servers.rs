@@ -49,6 +49,9 @@ async fn give(request: Request) -> Response {
     }
     let host = request.headers()["host"].to_str().unwrap();
     match kind {
+        "failed" => json!({"name": name, "done": true, "metadata": {"state": "BATCH_STATE_FAILED"}})
+            .to_string()
+            .into_response(),
         "file" => json!({"name": name, "done": true, "metadata": {"state": "BATCH_STATE_SUCCEEDED"},
             "response": {"responsesFile": format!("files/{id}")}})
         .to_string()

@@ -77,12 +77,12 @@ pub async fn small(addresses: &Addresses) {
     const JOBS: u64 = 300;
     let archiver = child::archiver(addresses);
     child::work(&archiver, Load::parse("1xfile:3x300")).await;
-    let before = cpu_seconds();
+    let before = child::cpu_seconds();
     for count in 4..4 + JOBS {
         // Another number of lines makes another job.
         child::work(&archiver, Load { jobs: 1, kind: "file", count, bytes: 100 }).await;
     }
-    println!("{:.1}", (cpu_seconds() - before) * 1e3 / JOBS as f64);
+    println!("{:.1}", (child::cpu_seconds() - before) * 1e3 / JOBS as f64);
 }
 
 async fn once(way: &str, addresses: &Addresses) -> Took {
@@ -116,7 +116,7 @@ pub async fn transfer(way: &str, addresses: &Addresses) {
         load => child::work(&child::archiver(addresses), Load::parse(load)).await,
     }
     let seconds = begun.elapsed().as_secs_f64();
-    println!("{seconds} {} {}", cpu_seconds(), child::memory("VmHWM") / 1024);
+    println!("{seconds} {} {}", child::cpu_seconds(), child::memory("VmHWM") / 1024);
 }
 
 async fn whole_file(addresses: &Addresses) {
@@ -128,11 +128,4 @@ async fn whole_file(addresses: &Addresses) {
     let body = ByteStream::from_path(file.path()).await.unwrap();
     let put = child::s3_client(&addresses[2]).put_object().bucket("bench").key("whole").body(body);
     put.send().await.unwrap();
-}
-
-/// Of this process: user and system time are the fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields = stat.rsplit(") ").next().unwrap().split(' ');
-    fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }

@@ -1,0 +1,167 @@
+//! What an event costs while the tables grow, and what an open row costs a sweep while there are ever more of them.
+//!
+//! The tables are those of the local machine, in a file. Their own time is not counted, only the functions'.
+
+use std::fs;
+
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use futures_util::{StreamExt, stream};
+use gemhook::{
+    clock::{Clock, SystemClock},
+    job::JobKind,
+    ledger::NewDelivery,
+};
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::{Value, json};
+
+use crate::child::{self, Addresses, Load};
+
+/// Rows in each table.
+const TABLES: [u64; 4] = [1, 1_000, 100_000, 1_000_000];
+const EVENTS: u64 = 2_000;
+const JOBS: u64 = 300;
+
+/// Rows that a sweep finds.
+const OPEN: [u64; 3] = [1_000, 10_000, 100_000];
+const HOUR: i64 = 3_600_000;
+/// As the template limits an invocation of the archiver.
+const INVOCATION: u64 = 900_000;
+
+/// DynamoDB takes no more in one call.
+const BATCH: usize = 25;
+const WRITERS: usize = 4;
+
+pub async fn measure(addresses: &Addresses) {
+    println!("| rows in each table | event, CPU us | calls | small batch, CPU us | calls |");
+    println!("| ---: | ---: | ---: | ---: | ---: |");
+    let run = async || child::run([&["grown".to_owned()], addresses.as_slice()].concat()).await;
+    // The rows that are copied.
+    run().await;
+    let dynamodb = child::dynamodb_client(&addresses[0]);
+    let mut from = 1;
+    for rows in TABLES {
+        for (table, key) in [("gemhook-deliveries", "webhook_id"), ("gemhook-jobs", "job_id")] {
+            fill(&dynamodb, table, key, from..rows).await;
+        }
+        from = rows;
+        println!("| {rows} | {} |", run().await);
+    }
+    println!("| open rows | sweeps | seconds | CPU us a row | calls a row | peak above idle, MiB |");
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
+    for rows in OPEN {
+        let arguments = [&["sweep".to_owned(), rows.to_string()], addresses.as_slice()].concat();
+        println!("| {rows} | {} |", child::run(arguments).await);
+    }
+}
+
+/// Copies a row that has ended, under keys of its own.
+async fn fill(dynamodb: &aws_sdk_dynamodb::Client, table: &str, key: &str, rows: std::ops::Range<u64>) {
+    let ended =
+        dynamodb.scan().table_name(table).limit(1).send().await.unwrap().items().first().unwrap().clone();
+    let numbers: Vec<u64> = rows.collect();
+    let writes = numbers.chunks(BATCH).map(|numbers| {
+        let copies = numbers.iter().map(|number| {
+            let mut copy = ended.clone();
+            copy.insert(key.to_owned(), AttributeValue::S(format!("filler-{number}")));
+            WriteRequest::builder()
+                .put_request(PutRequest::builder().set_item(Some(copy)).build().unwrap())
+                .build()
+        });
+        dynamodb.batch_write_item().request_items(table, copies.collect()).send()
+    });
+    let mut written = stream::iter(writes).buffer_unordered(WRITERS);
+    while let Some(answer) = written.next().await {
+        assert!(answer.unwrap().unprocessed_items().is_none_or(|left| left.is_empty()));
+    }
+}
+
+/// The child: events to a receiver, then rows to an archiver.
+pub async fn grown(addresses: &Addresses) {
+    let (receiver, sign) = child::receiver(addresses);
+    let events: Vec<Value> = (0..EVENTS + 100)
+        .map(|number| event(&format!("grown-{}-{number}", std::process::id()), &sign))
+        .collect();
+    let mut begun = (0.0, 0);
+    for (number, event) in events.into_iter().enumerate() {
+        if number == 100 {
+            begun = (child::cpu_seconds(), child::calls());
+        }
+        let answer = receiver.invoke(LambdaEvent::new(event, Context::default())).await.unwrap();
+        assert_eq!(answer.status_code, 200);
+    }
+    let of_event = each(begun, EVENTS);
+
+    let archiver = child::archiver(addresses);
+    let (worker, now) = (archiver.worker(), SystemClock.now());
+    let mut begun = (0.0, 0);
+    let jobs: Vec<String> = (0..JOBS + 20)
+        .map(|number| Load { jobs: 1, kind: "file", count: 3, bytes: 300 }.job(number).0)
+        .collect();
+    for job in &jobs {
+        worker.ledger.enter(NewDelivery::of_job(job, JobKind::Batch, None, "r", now)).await.unwrap();
+    }
+    for (number, job) in jobs.iter().enumerate() {
+        if number == 20 {
+            begun = (child::cpu_seconds(), child::calls());
+        }
+        worker.work(&format!("job~{job}"), now + HOUR).await.unwrap();
+    }
+    let of_job = each(begun, JOBS);
+    println!("{of_event} | {of_job}");
+}
+
+/// The child: so many rows whose jobs have failed, brought to their ends by sweeps alone.
+pub async fn sweep(rows: u64, addresses: &Addresses) {
+    let archiver = child::archiver(addresses);
+    let ledger = &archiver.worker().ledger;
+    let received = SystemClock.now() - HOUR;
+    stream::iter(0..rows)
+        .for_each_concurrent(WRITERS, async |number| {
+            let (job, kind) = Load { jobs: 1, kind: "failed", count: 0, bytes: 0 }.job(number);
+            ledger.enter(NewDelivery::of_job(&job, kind, None, "r", received)).await.unwrap();
+        })
+        .await;
+    let idle = child::memory("VmRSS");
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let (begun, since) = ((child::cpu_seconds(), child::calls()), std::time::Instant::now());
+    let (mut worked, mut sweeps) = (0, 0);
+    loop {
+        let mut context = Context::default();
+        context.deadline = u64::try_from(SystemClock.now()).unwrap() + INVOCATION;
+        let swept = archiver.invoke(LambdaEvent::new(json!({"schedule": "sweep"}), context)).await.unwrap();
+        if swept["due"] == 0 {
+            break;
+        }
+        assert_eq!(swept["failed"], 0);
+        worked += swept["worked"].as_u64().unwrap();
+        sweeps += 1;
+    }
+    assert_eq!(worked, rows, "rows brought to their ends");
+    let peak = child::memory("VmHWM").saturating_sub(idle) / 1024;
+    println!("{sweeps} | {:.0} | {} | {peak}", since.elapsed().as_secs_f64(), each(begun, rows));
+}
+
+/// Microseconds of a processor, and calls to DynamoDB.
+fn each((cpu, calls): (f64, u64), count: u64) -> String {
+    let cpu = (child::cpu_seconds() - cpu) * 1e6 / count as f64;
+    format!("{cpu:.0} | {:.2}", (child::calls() - calls) as f64 / count as f64)
+}
+
+/// A delivery as a Function URL hands it over.
+fn event(id: &str, sign: &impl Fn(&str, i64, &[u8]) -> String) -> Value {
+    let body = json!({"type": "batch.succeeded", "version": "v1", "data": {"id": format!("batches/{id}")}})
+        .to_string();
+    let at = SystemClock.now() / 1000;
+    json!({
+        "version": "2.0",
+        "headers": {
+            "content-type": "application/json",
+            "webhook-id": id,
+            "webhook-timestamp": at.to_string(),
+            "webhook-signature": sign(id, at, body.as_bytes()),
+        },
+        "requestContext": {"http": {"method": "POST", "path": "/"}},
+        "body": body,
+        "isBase64Encoded": false,
+    })
+}

@@ -6,10 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gemhook_cli::dev::Addresses;
+use gemini_simulator::{DynamicForm, IssuerKeys, Subject};
 use serde_json::{Value, json};
 
 use crate::support::{now, sign};
@@ -39,7 +40,29 @@ pub struct Event {
     /// Of unknown types there is none.
     pub job: Option<Job>,
     body: String,
-    forged: bool,
+    signed_by: Sender,
+}
+
+/// Whose signature an event carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    Project,
+    /// Google, for a job without our binding token.
+    Google,
+    /// Nobody whose signature counts.
+    Stranger,
+}
+
+impl Event {
+    /// Whether the delivery is genuine and its job is another customer's.
+    pub fn is_foreign(&self) -> bool {
+        self.signed_by == Sender::Google
+    }
+
+    /// The key of its row.
+    pub fn key(&self) -> String {
+        if self.is_foreign() { format!("v1a~{}", self.id) } else { self.id.clone() }
+    }
 }
 
 /// A job that the simulated API has confirmed.
@@ -56,6 +79,8 @@ pub struct Sent {
     pub answers: BTreeMap<String, (Event, Answer)>,
     /// Each answer, the same id's more than once.
     pub statuses: BTreeMap<u16, u64>,
+    /// How long each answer took.
+    pub took: Vec<Duration>,
     pub broken: u64,
 }
 
@@ -87,8 +112,12 @@ impl Client {
     pub async fn run(mut self, steps: u64) -> Sent {
         for step in 0..steps {
             let event = self.next_event(step).await;
-            // Gemini may send the copies of an event at once.
-            let copies = if self.dice.u8(0..10) == 0 { 3 } else { 1 };
+            // Gemini may send the copies of an event at once, and somebody very many.
+            let copies = match self.dice.u8(0..100) {
+                0 => 50,
+                1..11 => 3,
+                _ => 1,
+            };
             self.post(event, copies).await;
             self.progress.0.fetch_add(1, Ordering::Relaxed);
         }
@@ -100,7 +129,9 @@ impl Client {
         let roll = self.dice.u8(0..100);
         let job = match roll {
             0..40 => {
-                let job = self.create_job().await;
+                // Half of the jobs are announced by the simulator as well.
+                let is_announced = self.dice.bool();
+                let job = self.create_job(is_announced).await;
                 self.jobs.push(job.clone());
                 Some(job)
             }
@@ -111,6 +142,7 @@ impl Client {
                 Some(event) => return event.clone(),
                 None => None,
             },
+            85..90 => Some(self.create_job(false).await),
             _ => None,
         };
         let body = match &job {
@@ -122,9 +154,13 @@ impl Client {
                 json!({"type": "orchard.ripened", "version": "v1", "data": {"id": step, "client": self.number}})
             }
         };
-        let forged = roll >= 90;
-        let id = if forged { format!("forged-{id}") } else { id };
-        let event = Event { id, job, body: body.to_string(), forged };
+        let signed_by = match roll {
+            85..90 => Sender::Google,
+            90.. => Sender::Stranger,
+            _ => Sender::Project,
+        };
+        let id = if signed_by == Sender::Stranger { format!("forged-{id}") } else { id };
+        let event = Event { id, job, body: body.to_string(), signed_by };
         self.events.push(event.clone());
         event
     }
@@ -137,7 +173,8 @@ impl Client {
             let mut answer = Answer::Unknown;
             for status in answers {
                 match status {
-                    Some(status) => {
+                    Some((status, took)) => {
+                        self.sent.took.push(took);
                         *self.sent.statuses.entry(status).or_default() += 1;
                         match status {
                             200..300 => answer = Answer::Accepted,
@@ -159,28 +196,33 @@ impl Client {
         }
     }
 
-    async fn post_once(&self, event: &Event) -> Option<u16> {
-        let at = now();
-        let secret = if event.forged {
-            "whsec_c29tZWJvZHkgZWxzZSdzIHNlY3JldCBvZiAzMiBi"
-        } else {
-            &self.at.webhook_secret
+    async fn post_once(&self, event: &Event) -> Option<(u16, Duration)> {
+        let (at, body) = (now(), event.body.as_bytes());
+        let signature = match event.signed_by {
+            Sender::Project => sign(&self.at.webhook_secret, &event.id, at, body),
+            Sender::Stranger => sign("whsec_c29tZWJvZHkgZWxzZSdzIHNlY3JldCBvZiAzMiBi", &event.id, at, body),
+            Sender::Google => {
+                let subject = Subject { id: &event.id, timestamp: at, audience: "" };
+                IssuerKeys::read(&self.at.issuer_keys).unwrap().sign(DynamicForm::V1a, subject, body).unwrap()
+            }
         };
+        let asked = Instant::now();
         let post = self
             .http
             .post(&self.at.webhook_url)
             .header("webhook-id", &event.id)
             .header("webhook-timestamp", at)
-            .header("webhook-signature", sign(secret, &event.id, at, event.body.as_bytes()))
+            .header("webhook-signature", signature)
             .header("content-type", "application/json")
             .body(event.body.clone());
-        Some(post.send().await.ok()?.status().as_u16())
+        let status = post.send().await.ok()?.status().as_u16();
+        Some((status, asked.elapsed()))
     }
 
     /// A job of any kind. One whose creation was not answered may be there too; its event comes from the simulator.
-    async fn create_job(&mut self) -> Job {
+    async fn create_job(&mut self, is_announced: bool) -> Job {
         loop {
-            let (path, asked, event_type) = self.any_job().await;
+            let (path, asked, event_type) = self.any_job(is_announced).await;
             let url = format!("{}/v1beta/{path}", self.at.gemini_url);
             if let Some(created) = self.gemini(&url, asked.to_string()).await {
                 let name = match created.get("name") {
@@ -194,10 +236,8 @@ impl Client {
     }
 
     /// The path, the request, and the type of the event that comes of it.
-    async fn any_job(&mut self) -> (&'static str, Value, &'static str) {
-        // Half of the jobs are announced by the simulator as well.
-        let silent = self.dice.bool();
-        let config = if silent { json!({"uris": ["http://127.0.0.1:9/"]}) } else { json!({}) };
+    async fn any_job(&mut self, is_announced: bool) -> (&'static str, Value, &'static str) {
+        let config = if is_announced { json!({}) } else { json!({"uris": ["http://127.0.0.1:9/"]}) };
         let size = self.dice.u32(1..60_000);
         match self.dice.u8(0..4) {
             0 => {

@@ -28,7 +28,7 @@ impl Process {
         let port = PORT.get_or_init(six_ports).to_string();
         let data = folder.join("data");
         let child = Command::new(GEMHOOK)
-            .args(["dev", "--json", "--finish-after", "0.05", "--port", &port, "--data"])
+            .args(["dev", "--json", "--finish-after", "0.05", "--binding-key", "--port", &port, "--data"])
             .arg(&data)
             .env(STATE_HOME, folder)
             .stdout(log(folder, "stdout"))
@@ -55,6 +55,13 @@ impl Process {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         KILLS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The memory that it holds, in MiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
     }
 
     pub fn kills(&self) -> u32 {

@@ -18,10 +18,14 @@
 )]
 
 mod awaits;
+mod bucket;
+mod callers;
 mod gemini;
+mod jobs;
 mod leases;
 mod network;
 mod promises;
+mod records;
 mod schedule;
 mod seeds;
 mod stores;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    jobs::{ENDINGS, Ending, Job, KINDS},
+    jobs::{ENDINGS, Ending, Job, KINDS, Kind},
     promises::{Observer, settled},
     world::{World, records},
 };
@@ -60,6 +60,18 @@ async fn one_point(job: &Job, receiver: bool, at: usize) -> bool {
     let broken = [observer.broken, settled(&world, &jobs, &accepted)].concat();
     assert!(broken.is_empty(), "{name}:\n{}", broken.join("\n"));
     !ended
+}
+
+/// An output in three parts: what a dropped archiver leaves of it is no object.
+#[tokio::test]
+async fn fault_41_dropped_at_any_await_point_an_output_in_parts_is_whole_or_not_there() {
+    let job = Job { is_long: true, ..Job::new(Kind::Video, Ending::Succeeded, 1) };
+    let mut at = 0;
+    while one_point(&job, false, at).await {
+        at += 1;
+    }
+    assert!(at > 20, "{at} points");
+    println!("{at} await points of an output in parts");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod gemini;
 mod jobs;
 mod leases;
 mod network;
+mod one_row;
 mod promises;
 mod records;
 mod schedule;

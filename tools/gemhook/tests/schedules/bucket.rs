@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::http::{Response, StatusCode};
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
-use crate::stores::{Answer, Asked, text_answer};
+use crate::asked::{Answer, Asked, text_answer};
 
 pub const BUCKET: &str = "results";
 

@@ -20,10 +20,10 @@ use reqwest::{Request, Response};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    bucket::{self, parameter},
+    asked::{Answer, Asked, text_answer},
     gemini::{Broken, Gemini},
     leases::Leases,
-    stores::{Answer, Asked, DELIVERIES, Stores, text_answer},
+    stores::{DELIVERIES, Stores},
 };
 
 /// What befalls one call.
@@ -56,7 +56,7 @@ tokio::task_local! {
 /// The caller where one sends parts of an object, which are tasks of their own.
 pub const PART_OF_ONE: &str = "a part of one";
 
-fn caller() -> String {
+pub fn caller() -> String {
     CALLER.try_with(Clone::clone).unwrap_or_else(|_| PART_OF_ONE.to_owned())
 }
 
@@ -230,71 +230,6 @@ impl Network {
     pub fn http_client(self: &Arc<Self>) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Connector(Arc::clone(self)));
         http_client_fn(move |_, _| connector.clone())
-    }
-}
-
-impl Asked {
-    fn of(request: HttpRequest) -> Self {
-        let headers = request.headers().iter().map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-        let headers: BTreeMap<_, _> = headers.collect();
-        let (path, query) = request.uri().split_once('?').unwrap_or((request.uri(), ""));
-        let path = path.split_once("://").map_or(path, |(_, rest)| &rest[rest.find('/').unwrap_or(0)..]);
-        Self {
-            caller: caller(),
-            method: request.method().to_owned(),
-            path: path.to_owned(),
-            query: query.to_owned(),
-            operation: headers.get("x-amz-target").cloned().unwrap_or_default(),
-            headers,
-            body: request.body().bytes().expect("a body in memory").to_vec().into(),
-        }
-    }
-
-    fn writes_rows(&self) -> bool {
-        ["PutItem", "UpdateItem", "TransactWriteItems"].iter().any(|word| self.operation.ends_with(word))
-    }
-
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    /// The row that is read or written, of a transaction the first one.
-    fn key(&self) -> Option<String> {
-        let body = self.json();
-        let first = &body["TransactItems"][0]["Update"]["Key"];
-        let keys = [&body["Key"], &body["Item"], first];
-        let named = |key: &serde_json::Value, name: &str| key[name]["S"].as_str().map(str::to_owned);
-        keys.iter().find_map(|key| named(key, "webhook_id").or_else(|| named(key, "job_id")))
-    }
-
-    /// For the trace: what is done to which key.
-    fn label(&self) -> String {
-        if let Some((_, operation)) = self.operation.split_once('.') {
-            let shard = || Some(self.json()["ExpressionAttributeValues"][":open"]["S"].as_str()?.to_owned());
-            return format!("{operation} {}", self.key().or_else(shard).unwrap_or_default());
-        }
-        let upload = parameter(&self.query, "uploadId").map(|id| format!(" of upload {id}"));
-        let part = parameter(&self.query, "partNumber").map(|number| format!(" part {number}"));
-        let (part, upload) = (part.unwrap_or_default(), upload.unwrap_or_default());
-        format!("{} {}{part}{upload}", self.method, self.path)
-    }
-
-    fn refused(&self, status: u16, code: &str, s3_status: u16, s3_code: &str) -> Answer {
-        match self.operation.is_empty() {
-            true => bucket::fault(s3_status, s3_code),
-            false => {
-                text_answer(status, &format!(r#"{{"__type":"com.amazonaws#{code}","message":"scripted"}}"#))
-            }
-        }
-    }
-
-    fn conflict(&self) -> Answer {
-        if self.operation.ends_with(".TransactWriteItems") {
-            let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"scripted",
-                "CancellationReasons":[{"Code":"TransactionConflict","Message":"scripted"},{"Code":"None"}]}"#;
-            return text_answer(400, body);
-        }
-        self.refused(400, "TransactionConflictException", 409, "ConditionalRequestConflict")
     }
 }
 

@@ -5,33 +5,17 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use aws_smithy_runtime_api::http::{Response, StatusCode};
-use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
 use dynoxide::{Database, DynoxideError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::bucket::Bucket;
-
-pub type Answer = Response<SdkBody>;
+use crate::{
+    asked::{Answer, Asked, text_answer},
+    bucket::Bucket,
+};
 
 pub const DELIVERIES: &str = "deliveries";
 pub const JOBS: &str = "jobs";
-
-/// A request as it came, whole.
-#[derive(Clone)]
-pub struct Asked {
-    /// Who asks.
-    pub caller: String,
-    pub method: String,
-    pub path: String,
-    pub query: String,
-    /// Of the service's own header.
-    pub operation: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: Bytes,
-}
 
 pub struct Stores {
     database: Database,
@@ -135,10 +119,4 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
 
 fn done(answer: impl Serialize) -> Result<String, DynoxideError> {
     Ok(serde_json::to_string(&answer).unwrap())
-}
-
-pub fn text_answer(status: u16, text: &str) -> Answer {
-    let mut answer = Response::new(StatusCode::try_from(status).unwrap(), SdkBody::from(text));
-    answer.headers_mut().insert("content-length", text.len().to_string());
-    answer
 }

@@ -30,10 +30,11 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::{
+    asked::Asked,
     bucket::BUCKET,
     gemini::BASE_URL,
     network::Network,
-    stores::{Asked, DELIVERIES, JOBS},
+    stores::{DELIVERIES, JOBS},
 };
 
 pub const MINUTE: Millis = 60_000;

@@ -184,9 +184,10 @@ impl Archiver {
         self.next_page.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works one record after the other. An error of one row does not stop the others. The first one is returned at the
-    /// end, so that the invocation counts as failed and Lambda repeats the records once (the template's
-    /// `MaximumRetryAttempts`). After that the sweep finds the rows.
+    /// Works one record after the other. An error of one row, a panic included, does not stop the others. The first one
+    /// is returned at the end, so that the invocation counts as failed and Lambda repeats all its records once (the
+    /// template's `MaximumRetryAttempts`). After that the sweep finds the rows. The answer names no records that failed
+    /// (`batchItemFailures`): a row that has ended is not worked again, so all of them can be repeated.
     async fn stream(&self, event: StreamEvent, end: Millis) -> Result<Value, Error> {
         let (mut worked, mut failed) = (0, None);
         for record in &event.records {

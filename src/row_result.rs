@@ -1,9 +1,12 @@
 //! What became of a row, and its line in the log.
 
+use std::{any::Any, panic::AssertUnwindSafe};
+
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
-    ledger::{Delivery, ErrorKind, Outcome},
+    ledger::{Delivery, ErrorKind, LedgerError, Outcome},
     metrics,
 };
 
@@ -22,6 +25,33 @@ pub enum RowResult {
     Failed,
     /// The lease was lost on the way: another worker has taken the row over, and nothing was written.
     Lost,
+}
+
+/// Why a row was not worked. It keeps its lease until that runs out. Then it is taken over, and a crash is counted.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWorked {
+    /// The tables could not be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("the worker panicked: {0}")]
+    Panicked(String),
+}
+
+/// Runs the work on one row. A panic ends this work and not that on other rows, where panics unwind. The functions as
+/// `cargo lambda build --release` makes them abort instead: there a panic is the end of the process.
+pub(crate) async fn caught(
+    work: impl Future<Output = Result<RowResult, LedgerError>>,
+) -> Result<RowResult, NotWorked> {
+    // What outlives the work is behind locks that are taken whether they are poisoned or not.
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(NotWorked::Panicked(message(panic.as_ref()))),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 impl RowResult {

@@ -14,7 +14,7 @@ use crate::{
     clock::Millis,
     ledger::{DueRow, Ledger, LedgerError, condition::Item},
     metrics,
-    worker::{RowResult, Worker},
+    worker::{NotWorked, RowResult, Worker},
 };
 
 /// Rows worked at once.
@@ -38,7 +38,7 @@ pub struct SweepResult {
 }
 
 impl SweepResult {
-    fn note(&mut self, key: &str, result: Result<RowResult, LedgerError>) {
+    fn note(&mut self, key: &str, result: Result<RowResult, NotWorked>) {
         match result {
             Ok(RowResult::NotOurs | RowResult::PutBack) => {}
             Ok(RowResult::Failed) => (self.worked, self.failed) = (self.worked + 1, self.failed + 1),

@@ -29,8 +29,12 @@ use crate::{
     },
     metrics,
     retry::{Known, Next},
+    row_result::caught,
 };
-pub use crate::{retry::RetryPolicy, row_result::RowResult};
+pub use crate::{
+    retry::RetryPolicy,
+    row_result::{NotWorked, RowResult},
+};
 
 /// A lease at first. Work that takes longer extends it once, to the invocation's end and a little more.
 const LEASE: Duration = Duration::from_secs(90);
@@ -66,15 +70,15 @@ impl Worker {
     /// Leases the row and works it until it has ended, waits, or the invocation is near its end. The caller works no
     /// other row at the same time. `end` is when the invocation ends, in milliseconds since the epoch.
     ///
-    /// An error means that the tables could not be read or written. The row then keeps its lease until it runs out.
-    pub async fn work(&self, key: &str, end: Millis) -> Result<RowResult, LedgerError> {
-        Box::pin(self.run(key, end, true)).await
+    /// After an error, a panic included, the row keeps its lease until it runs out.
+    pub async fn work(&self, key: &str, end: Millis) -> Result<RowResult, NotWorked> {
+        caught(Box::pin(self.run(key, end, true))).await
     }
 
     /// The same beside other rows of the same process. A row that has cost a worker is put back
     /// ([`RowResult::PutBack`]): if it kills this one too, its neighbours must not pay for it.
-    pub async fn work_beside_others(&self, key: &str, end: Millis) -> Result<RowResult, LedgerError> {
-        Box::pin(self.run(key, end, false)).await
+    pub async fn work_beside_others(&self, key: &str, end: Millis) -> Result<RowResult, NotWorked> {
+        caught(Box::pin(self.run(key, end, false))).await
     }
 
     async fn run(&self, key: &str, end: Millis, alone: bool) -> Result<RowResult, LedgerError> {

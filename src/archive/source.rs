@@ -107,7 +107,7 @@ impl<'a> Source<'a> {
         deadline: Instant,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::task::spawn_blocking(move || {
+        let reading = tokio::task::spawn_blocking(move || {
             let mut each = |mut piece: Bytes| {
                 while !piece.is_empty() {
                     let next = piece.split_to(piece.len().min(CHUNK_BYTES));
@@ -120,8 +120,13 @@ impl<'a> Source<'a> {
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        let pieces = stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|piece| (piece, receiver))
+        let pieces = stream::unfold((receiver, Some(reading)), |(mut receiver, reading)| async move {
+            if let Some(piece) = receiver.recv().await {
+                return Some((piece, (receiver, reading)));
+            }
+            // A reader that panicked sends nothing more, and that is not the end of the answer.
+            let error = reading?.await.err()?;
+            Some((Err(ProcessingError::transient(format!("read the answer: {error}"))), (receiver, None)))
         });
         Self {
             length,
@@ -186,4 +191,22 @@ pub fn read_text(document: &Document, text: &[Vec<Span>], each: Each<'_>) -> Res
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_whose_reader_panics_is_not_taken_for_whole() {
+        let read = |each: Each<'_>| {
+            each(Bytes::from_static(b"half of it"))?;
+            panic!("scripted")
+        };
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        let mut source = Source::blocking(read, None, "application/jsonl", "inlinedResponses", deadline);
+        let part = source.part(&Buffers::default(), &mut Meter::new(true)).await;
+        let error = part.map(|part| part.bytes).unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+    }
 }

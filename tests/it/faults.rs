@@ -1,7 +1,8 @@
 //! Faults between a row and its end, by their numbers in the fault matrix: what breaks on the way changes when a job
 //! is archived, never what is archived, and never how often.
 //!
-//! 36, 41, 44 to 46 are in `transfer`, 50 in `reconcile`, 31 in `trigger` and `template`, 52 in `command_line`.
+//! 36, 41, 44 to 46 are in `transfer`, 50 in `reconcile`, 31 in `trigger` and `template`, 52 in `command_line`. 32 to 34,
+//! 36 and 41 are in the schedules, too (`tools/gemhook/tests/schedules`).
 //! Of 43, what a job does that cannot be read is in `absence`.
 
 use std::sync::{Arc, Mutex};

@@ -45,6 +45,7 @@ mod on_job_ended;
 mod once;
 mod outcomes;
 mod ownership;
+mod poison;
 mod reconcile;
 mod record_first;
 mod refusals;

@@ -262,6 +262,8 @@ fn the_stream_and_the_schedules_invoke_the_archiver_as_it_expects() {
     {
         assert_eq!(stream[name], value, "{name}");
     }
+    let types = &stream["FunctionResponseTypes"];
+    assert_eq!(*types, Value::Null, "no answer of the archiver is about a part of its records");
     for (name, input) in [("Sweep", "sweep"), ("Reconcile", "reconcile")] {
         let told = events[name]["Properties"]["Input"].as_str().expect("an input");
         assert_eq!(serde_json::from_str::<Value>(told).expect("JSON"), json!({"schedule": input}));

@@ -1,7 +1,10 @@
 //! Who holds each row, seen at the stores and not in the row: nobody takes a row over before its time, nobody writes to
 //! a row that another one holds, and who ends leaves none behind.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
 
 use serde_json::Value;
 
@@ -18,10 +21,12 @@ struct Seen {
     holders: BTreeMap<String, String>,
     /// What befell each caller's calls, other than nothing.
     faults: BTreeMap<String, Vec<Fault>>,
+    /// Callers that died, or whose lease another one took over.
+    stopped: BTreeSet<String>,
     broken: Vec<String>,
 }
 
-fn number(row: &Value, name: &str) -> i64 {
+pub fn number(row: &Value, name: &str) -> i64 {
     row[name]["N"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
@@ -47,7 +52,8 @@ impl Leases {
                 if is_leased && until >= now {
                     seen.broken.push(format!("{caller} took {key} over before its lease was over"));
                 }
-                seen.holders.insert(key.clone(), caller.to_owned());
+                let before = seen.holders.insert(key.clone(), caller.to_owned());
+                seen.stopped.extend(before);
                 continue;
             }
             let holds = seen.holders.get(key).is_some_and(|holder| holder == caller);
@@ -78,6 +84,16 @@ impl Leases {
                 left.into_iter().map(|key| format!("{caller} has ended and left its lease of {key}")),
             );
         }
+    }
+
+    pub fn died(&self, caller: &str) {
+        self.0.lock().unwrap().stopped.insert(caller.to_owned());
+    }
+
+    /// Whether something kept this caller from tidying up.
+    pub fn was_disturbed(&self, caller: &str) -> bool {
+        let seen = self.0.lock().unwrap();
+        seen.stopped.contains(caller) || seen.faults.contains_key(caller)
     }
 
     pub fn broken(&self) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! Gemini API. No call goes through before the test says so, and the test says what befalls it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     future::Future,
     pin::Pin,
@@ -20,9 +20,10 @@ use reqwest::{Request, Response};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    gemini::Gemini,
+    asked::{Answer, Asked, text_answer},
+    gemini::{Broken, Gemini},
     leases::Leases,
-    stores::{Answer, Asked, DELIVERIES, Stores, s3_fault, text_answer},
+    stores::{DELIVERIES, Stores},
 };
 
 /// What befalls one call.
@@ -39,6 +40,8 @@ pub enum Fault {
     /// Another transaction or another conditional write is at work on the same key.
     Conflict,
     ServerError,
+    /// It is refused, and the SDK does not try it again.
+    Denied,
     /// It is carried out, and the answer cannot be read.
     Garbage,
     /// A page of the index from before, the n-th that there was.
@@ -50,8 +53,20 @@ tokio::task_local! {
     pub static CALLER: String;
 }
 
-fn caller() -> String {
-    CALLER.try_with(Clone::clone).unwrap_or_else(|_| "a part of one".to_owned())
+/// The caller where one sends parts of an object, which are tasks of their own.
+pub const PART_OF_ONE: &str = "a part of one";
+
+pub fn caller() -> String {
+    CALLER.try_with(Clone::clone).unwrap_or_else(|_| PART_OF_ONE.to_owned())
+}
+
+/// Whose writes DynamoDB answers with an error.
+#[derive(Default)]
+pub enum Refused {
+    #[default]
+    None,
+    All,
+    Rows(BTreeSet<String>),
 }
 
 /// A call that waits for leave to go through.
@@ -74,10 +89,10 @@ pub struct Network {
     pub leases: Leases,
     now: Box<dyn Fn() -> i64 + Send + Sync>,
     waiting: Mutex<Vec<Waiting>>,
-    /// Each with its caller.
-    late: Mutex<Vec<(String, Asked)>>,
-    /// Whether DynamoDB answers every write with an error.
-    refuses: Mutex<bool>,
+    late: Mutex<Vec<Asked>>,
+    refused: Mutex<Refused>,
+    /// A process has come to its end in the middle of a call.
+    pub killed: Notify,
     /// How many calls of each caller have come here, its end counted as one.
     arrivals: Mutex<BTreeMap<String, usize>>,
     arrived: Notify,
@@ -95,7 +110,8 @@ impl Network {
             now: Box::new(now),
             waiting: Mutex::default(),
             late: Mutex::default(),
-            refuses: Mutex::new(false),
+            refused: Mutex::default(),
+            killed: Notify::new(),
             arrivals: Mutex::default(),
             arrived: Notify::new(),
             gated: Mutex::new(false),
@@ -106,8 +122,8 @@ impl Network {
         *self.gated.lock().unwrap() = gated;
     }
 
-    pub fn refuse_writes(&self, refuses: bool) {
-        *self.refuses.lock().unwrap() = refuses;
+    pub fn refuse_writes(&self, refused: Refused) {
+        *self.refused.lock().unwrap() = refused;
     }
 
     /// The calls that wait, in an order that does not depend on threads. Those whose caller is gone are left out.
@@ -125,8 +141,8 @@ impl Network {
             return false;
         }
         let at = pick % late.len();
-        let (caller, asked) = late.remove(at);
-        let _ = self.carry_out(&caller, &asked);
+        let asked = late.remove(at);
+        let _ = self.carry_out(&asked);
         true
     }
 
@@ -159,34 +175,36 @@ impl Network {
     }
 
     /// Has the stores do what is asked, and looks at what a write changes.
-    fn carry_out(&self, caller: &str, asked: &Asked) -> Answer {
-        if !["PutItem", "UpdateItem", "TransactWriteItems"].iter().any(|word| asked.operation.ends_with(word))
-        {
+    fn carry_out(&self, asked: &Asked) -> Answer {
+        if !asked.writes_rows() || !*self.gated.lock().unwrap() {
             return self.stores.answer(asked);
         }
         let before = self.stores.rows(DELIVERIES);
         let answer = self.stores.answer(asked);
-        self.leases.written(caller, (self.now)(), &before, &self.stores.rows(DELIVERIES));
+        self.leases.written(&asked.caller, (self.now)(), &before, &self.stores.rows(DELIVERIES));
         answer
     }
 
     async fn call(&self, asked: Asked) -> Result<Answer, ConnectorError> {
         let mut fault = self.leave(asked.label()).await;
-        let caller = caller();
-        let writes = ["PutItem", "UpdateItem", "TransactWriteItems"];
-        if *self.refuses.lock().unwrap() && writes.iter().any(|word| asked.operation.ends_with(word)) {
+        let is_refused = match &*self.refused.lock().unwrap() {
+            Refused::None => false,
+            Refused::All => true,
+            Refused::Rows(keys) => asked.key().is_some_and(|key| keys.contains(&key)),
+        };
+        if is_refused && asked.writes_rows() {
             fault = Fault::ServerError;
         }
         let lost = || ConnectorError::io("the connection broke".into());
         let answer = match fault {
-            Fault::None => self.carry_out(&caller, &asked),
+            Fault::None => self.carry_out(&asked),
             Fault::NotSent => return Err(lost()),
             Fault::AnswerLost => {
-                let _ = self.carry_out(&caller, &asked);
+                let _ = self.carry_out(&asked);
                 return Err(lost());
             }
             Fault::Late => {
-                self.late.lock().unwrap().push((caller, asked));
+                self.late.lock().unwrap().push(asked);
                 return Err(ConnectorError::timeout("no answer in time".into()));
             }
             Fault::OlderPage(pick) if asked.operation.ends_with(".Query") => {
@@ -194,12 +212,13 @@ impl Network {
             }
             Fault::OlderPage(_) => self.stores.answer(&asked),
             Fault::Garbage => {
-                let _ = self.carry_out(&caller, &asked);
+                let _ = self.carry_out(&asked);
                 text_answer(502, "<html>Bad Gateway")
             }
             Fault::Throttled => asked.refused(400, "ProvisionedThroughputExceededException", 503, "SlowDown"),
             Fault::Conflict => asked.conflict(),
             Fault::ServerError => asked.refused(500, "InternalServerError", 500, "InternalError"),
+            Fault::Denied => asked.refused(400, "AccessDeniedException", 403, "AccessDenied"),
         };
         // An answer is on its way too: whoever waits for it may be gone before it comes.
         if fault == Fault::None {
@@ -211,55 +230,6 @@ impl Network {
     pub fn http_client(self: &Arc<Self>) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Connector(Arc::clone(self)));
         http_client_fn(move |_, _| connector.clone())
-    }
-}
-
-impl Asked {
-    fn of(request: HttpRequest) -> Self {
-        let headers = request.headers().iter().map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-        let headers: BTreeMap<_, _> = headers.collect();
-        let path = request.uri().split('?').next().unwrap_or_default();
-        let path = path.split_once("://").map_or(path, |(_, rest)| &rest[rest.find('/').unwrap_or(0)..]);
-        Self {
-            method: request.method().to_owned(),
-            path: path.to_owned(),
-            operation: headers.get("x-amz-target").cloned().unwrap_or_default(),
-            headers,
-            body: request.body().bytes().expect("a body in memory").to_vec(),
-        }
-    }
-
-    /// For the trace: what is done to which key.
-    fn label(&self) -> String {
-        let Some((_, operation)) = self.operation.split_once('.') else {
-            return format!("{} {}", self.method, self.path);
-        };
-        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        let first = &body["TransactItems"][0]["Update"]["Key"];
-        let keys = [&body["Key"], &body["Item"], first];
-        let key = keys
-            .iter()
-            .find_map(|key| ["webhook_id", "job_id"].iter().find_map(|name| key[*name]["S"].as_str()));
-        let shard = body["ExpressionAttributeValues"][":open"]["S"].as_str();
-        format!("{operation} {}", key.or(shard).unwrap_or_default())
-    }
-
-    fn refused(&self, status: u16, code: &str, s3_status: u16, s3_code: &str) -> Answer {
-        match self.operation.is_empty() {
-            true => s3_fault(s3_status, s3_code),
-            false => {
-                text_answer(status, &format!(r#"{{"__type":"com.amazonaws#{code}","message":"scripted"}}"#))
-            }
-        }
-    }
-
-    fn conflict(&self) -> Answer {
-        if self.operation.ends_with(".TransactWriteItems") {
-            let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"scripted",
-                "CancellationReasons":[{"Code":"TransactionConflict","Message":"scripted"},{"Code":"None"}]}"#;
-            return text_answer(400, body);
-        }
-        self.refused(400, "TransactionConflictException", 409, "ConditionalRequestConflict")
     }
 }
 
@@ -284,9 +254,13 @@ impl Transport for Network {
         request: Request,
     ) -> Pin<Box<dyn Future<Output = Result<Response, reqwest::Error>> + Send + '_>> {
         Box::pin(async move {
-            let path = request.url().path().to_owned();
+            let path = request.url().path();
             let fault = self.leave(format!("gemini {path}")).await;
-            let answer = self.gemini.answer(&path, fault);
+            if self.gemini.broken(path) == Some(Broken::Kills) {
+                self.killed.notify_one();
+                std::future::pending::<()>().await;
+            }
+            let answer = self.gemini.answer(&request, fault);
             tokio::task::yield_now().await;
             answer
         })

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::{gemini::Job, stores::Stores, world::World};
+use crate::{jobs::Job, stores::Stores, world::World};
 
 #[derive(Default)]
 pub struct Observer {
@@ -49,32 +49,33 @@ impl Observer {
         for (name, job) in &jobs {
             for output in job["outputs"]["L"].as_array().into_iter().flatten() {
                 let key = output["M"]["key"]["S"].as_str().unwrap_or_default();
-                if !stores.bucket().contains_key(key) {
+                if !stores.bucket().objects.contains_key(key) {
                     self.broken.push(format!("{name} is committed without its object {key}"));
                 }
             }
         }
         let announced = stores.announced().clone();
-        for told in &announced[self.announced..] {
-            let job = told["job"].as_str().unwrap_or_default();
-            if jobs.get(job).is_none_or(|job| text(job, "ended_by") != told["webhook_id"]) {
+        for announcement in &announced[self.announced..] {
+            let job = announcement["job"].as_str().unwrap_or_default();
+            if jobs.get(job).is_none_or(|job| text(job, "ended_by") != announcement["webhook_id"]) {
                 self.broken.push(format!("{job} is announced before its commit"));
             }
         }
-        let told: BTreeSet<&str> = announced.iter().filter_map(|told| told["webhook_id"].as_str()).collect();
+        let ids = announced.iter().filter_map(|announcement| announcement["webhook_id"].as_str());
+        let announced_ids: BTreeSet<&str> = ids.collect();
         for (key, row) in &rows {
             let ends_job = matches!(text(row, "outcome"), "archived" | "ended" | "gone");
-            if text(row, "state") == "done" && ends_job && !told.contains(key.as_str()) {
+            if text(row, "state") == "done" && ends_job && !announced_ids.contains(key.as_str()) {
                 self.broken.push(format!("{key} is done, and its job's end was not announced"));
             }
         }
-        for (key, object) in stores.bucket().iter() {
+        for (key, object) in &stores.bucket().objects {
             let wanted = expected.values().find_map(|job| job.objects().remove(key));
-            if wanted.as_deref() != Some(object.content.as_slice()) {
+            if wanted.as_ref() != Some(&object.content) {
                 self.broken.push(format!("{key} is no object of a job, or has other bytes"));
             }
         }
-        for key in stores.overwritten.lock().unwrap().drain(..) {
+        for key in stores.bucket().overwritten.drain(..) {
             self.broken.push(format!("{key} was overwritten"));
         }
         (self.rows, self.jobs, self.announced) = (rows, jobs, announced.len());
@@ -99,12 +100,12 @@ pub fn settled(world: &World, expected: &BTreeMap<String, Job>, accepted: &BTree
             .filter(|outcome| matches!(*outcome, "archived" | "ended" | "gone"))
             .collect();
         if !hints.contains(name) {
-            let told = accepted.iter().any(|id| {
+            let is_reported = accepted.iter().any(|id| {
                 rows.get(id).is_some_and(|row| {
                     name.ends_with(text(row, "job_hint")) && !text(row, "job_hint").is_empty()
                 })
             });
-            if told {
+            if is_reported {
                 broken.push(format!("{name} was accepted and has no end"));
             }
             continue;
@@ -116,12 +117,12 @@ pub fn settled(world: &World, expected: &BTreeMap<String, Job>, accepted: &BTree
             broken.push(format!("{name} has no end in the Jobs table"));
         }
         for (key, bytes) in job.objects() {
-            let found = world.network.stores.bucket().get(&key).map(|object| object.content.clone());
-            if found.as_deref() != Some(bytes.as_slice()) {
+            let found = world.network.stores.bucket().objects.get(&key).map(|object| object.content.clone());
+            if found.as_ref() != Some(&bytes) {
                 broken.push(format!("{key} is not in the bucket as it should be"));
             }
         }
-        if !world.network.stores.announced().iter().any(|told| told["job"] == name.as_str()) {
+        if !world.network.stores.announced().iter().any(|announcement| announcement["job"] == name.as_str()) {
             broken.push(format!("{name} was never announced"));
         }
     }

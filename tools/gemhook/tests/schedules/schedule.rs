@@ -6,47 +6,30 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    pin::Pin,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use fastrand::Rng;
-use tokio::task::JoinHandle;
 
 use crate::{
-    gemini::{ENDINGS, Ending, Job, KINDS},
-    network::{CALLER, Fault},
+    callers::Callers,
+    jobs::{ENDINGS, Ending, Job, KINDS},
+    network::Fault,
     promises::{Observer, settled},
-    world::{HOUR, MINUTE, World, records},
+    world::{HOUR, MAX_SWEEPS, MINUTE, World, records},
 };
 
 /// Most callers at once, while there are faults.
 const MAX_CALLERS: usize = 6;
-
-/// After so many sweeps on a clock that moves on, a row that is open is a row that does not end.
-const MAX_SWEEPS: usize = 200;
-
-/// More than there are blocking calls in a row between two calls over the network.
-const MAX_BLOCKING: usize = 8;
 
 pub struct Verdict {
     /// Every call with its caller and what befell it, and every other event.
     pub trace: Vec<String>,
     pub broken: Vec<String>,
     pub faults: usize,
-}
-
-struct Caller {
-    name: String,
-    handle: JoinHandle<()>,
-}
-
-impl Caller {
-    /// Every other caller has one call under way, and no more.
-    fn has_several_calls(name: &str) -> bool {
-        name.starts_with("sweep") || name.starts_with("reconcile")
-    }
 }
 
 struct Schedule {
@@ -56,18 +39,27 @@ struct Schedule {
     /// What senders still have to send: an id and the job that it names.
     unsent: Vec<(String, Job)>,
     accepted: Arc<Mutex<BTreeSet<String>>>,
-    callers: Vec<Caller>,
-    begun: usize,
+    callers: Callers,
     observer: Observer,
-    trace: Vec<String>,
     faults: usize,
 }
 
 /// Runs a seed on a runtime of its own.
-pub fn run(seed: u64) -> Verdict {
+pub fn on_runtime<T>(seed: u64, work: impl Future<Output = T>) -> T {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
-    runtime.unwrap().block_on(async {
+    runtime.unwrap().block_on(work)
+}
+
+/// A world of a seed's own.
+pub fn new_world(seed: u64) -> Arc<World> {
+    static WORLDS: AtomicUsize = AtomicUsize::new(0);
+    let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+    World::new(format!("seed {seed}, world {number}"))
+}
+
+pub fn run(seed: u64) -> Verdict {
+    on_runtime(seed, async {
         let mut schedule = Schedule::new(seed);
         schedule.with_faults().await;
         schedule.finish_all().await;
@@ -77,16 +69,16 @@ pub fn run(seed: u64) -> Verdict {
 
 impl Schedule {
     fn new(seed: u64) -> Self {
-        static WORLDS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let number = WORLDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let world = World::new(format!("seed {seed}, world {number}"));
+        let world = new_world(seed);
         world.network.gate(true);
         let mut random = Rng::with_seed(seed);
         let (mut jobs, mut unsent) = (BTreeMap::new(), Vec::new());
+        // Long outputs take their time, so few seeds have them.
+        let is_long = seed % 16 == 15;
         for number in 0..random.usize(1..=3) {
             let kind = KINDS[random.usize(..KINDS.len())];
             let ending = if random.u8(..4) == 0 { ENDINGS[random.usize(..5)] } else { Ending::Succeeded };
-            let job = Job { kind, ending, number };
+            let job = Job { is_long, ..Job::new(kind, ending, number) };
             world.network.gemini.has(&job);
             // Some of its events come twice under one id, and some under two ids.
             for copy in 0..random.usize(1..=3) {
@@ -94,18 +86,10 @@ impl Schedule {
             }
             jobs.insert(job.name(), job);
         }
-        Self {
-            world,
-            random,
-            jobs,
-            unsent,
-            accepted: Arc::default(),
-            callers: Vec::new(),
-            begun: 0,
-            observer: Observer::default(),
-            trace: Vec::new(),
-            faults: 0,
-        }
+        let mut callers = Callers::new(Arc::clone(&world));
+        callers.in_parts = is_long;
+        let (accepted, observer) = (Arc::default(), Observer::default());
+        Self { world, random, jobs, unsent, accepted, callers, observer, faults: 0 }
     }
 
     async fn with_faults(&mut self) {
@@ -119,16 +103,19 @@ impl Schedule {
                 18..22 => {
                     let by = [1000, 95_000, 10 * MINUTE, 3 * HOUR][self.random.usize(..4)];
                     self.world.clock.later(by);
-                    self.trace.push(format!("{by} ms later"));
+                    self.callers.note(format!("{by} ms later"));
                 }
                 22..26 => {
                     let pick = self.random.usize(..8);
                     if self.world.network.deliver_late(pick) {
-                        self.trace.push("a late request is carried out".to_owned());
+                        self.callers.note("a late request is carried out");
                         self.look();
                     }
                 }
-                26..28 if !self.callers.is_empty() => self.kill_one().await,
+                26..28 if !self.callers.is_empty() => {
+                    let at = self.random.usize(..self.callers.len());
+                    self.callers.kill(at).await;
+                }
                 _ if waiting > 0 => {
                     let at = self.random.usize(..waiting);
                     let fault = if self.random.u8(..100) < faulty { self.fault(at) } else { Fault::None };
@@ -144,7 +131,7 @@ impl Schedule {
     fn fault(&mut self, at: usize) -> Fault {
         let waiting = self.world.network.waiting();
         let caller = waiting[at].caller.clone();
-        let several = Caller::has_several_calls(&caller);
+        let several = self.callers.has_several_calls(&caller);
         let call = waiting[at].call.clone();
         drop(waiting);
         if caller.starts_with("reconcile") && call.starts_with("gemini") || call.starts_with("again") {
@@ -183,7 +170,7 @@ impl Schedule {
                 let world = Arc::clone(&self.world);
                 let invoked =
                     async move { drop(world.invoke(records(ids.iter().map(String::as_str))).await) };
-                self.begin("archiver", invoked).await;
+                self.callers.begin("archiver", invoked).await;
             }
             7 => self.begin_sweep().await,
             8 if !rows.is_empty() => {
@@ -195,7 +182,7 @@ impl Schedule {
                 let invoked = async move {
                     drop(world.invoke(serde_json::json!({"schedule": "reconcile"})).await);
                 };
-                self.begin("reconcile", invoked).await;
+                self.callers.begin("reconcile", invoked).await;
             }
             _ => {}
         }
@@ -211,78 +198,23 @@ impl Schedule {
             assert!(world.rows().contains_key(&id), "{id} was accepted without a row");
             accepted.lock().unwrap().insert(id);
         };
-        self.begin("sender", sending).await;
+        self.callers.begin("sender", sending).await;
     }
 
     async fn redrive(&mut self, id: String) {
         let world = Arc::clone(&self.world);
-        self.begin("redrive", async move { drop(world.ledger().redrive(&id).await) }).await;
+        self.callers.begin("redrive", async move { drop(world.ledger().redrive(&id).await) }).await;
     }
 
     async fn begin_sweep(&mut self) {
         let world = Arc::clone(&self.world);
-        self.begin("sweep", async move { drop(world.sweep().await) }).await;
-    }
-
-    async fn begin(&mut self, what: &str, work: impl Future<Output = ()> + Send + 'static) {
-        self.begun += 1;
-        let name = format!("{what} {}", self.begun);
-        self.trace.push(format!("{name} begins"));
-        let (network, ended) = (Arc::clone(&self.world.network), name.clone());
-        let work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(work);
-        let work = async move {
-            work.await;
-            network.leases.ended(&ended);
-            network.note(&ended);
-        };
-        let handle = tokio::spawn(CALLER.scope(name.clone(), work));
-        self.callers.push(Caller { name: name.clone(), handle });
-        self.wait_for(&name, 0).await;
-    }
-
-    async fn kill_one(&mut self) {
-        let caller = self.callers.swap_remove(self.random.usize(..self.callers.len()));
-        // A sender that dies is no sender that gives up: Gemini sends again.
-        if caller.name.starts_with("sender") {
-            self.callers.push(caller);
-            return;
-        }
-        self.trace.push(format!("{} dies", caller.name));
-        caller.handle.abort();
-        let _ = caller.handle.await;
+        self.callers.begin("sweep", async move { drop(world.sweep().await) }).await;
     }
 
     async fn let_go(&mut self, at: usize, fault: Fault) {
-        let call = self.world.network.waiting().remove(at);
-        let before = self.world.network.arrivals(&call.caller);
-        let caller = call.caller.clone();
-        self.trace.push(format!("{caller}: {} {fault:?}", call.call));
-        let writes = ["PutItem", "UpdateItem", "TransactWriteItems", "PutEvents", "PUT"];
-        let writes = writes.iter().any(|word| call.call.starts_with(word));
-        call.go(fault);
-        self.wait_for(&caller, before).await;
-        if writes {
+        if self.callers.let_go(at, fault).await {
             self.look();
         }
-    }
-
-    /// Until this caller has come to its next call or to its end. One of several calls may end without either.
-    async fn wait_for(&mut self, caller: &str, before: usize) {
-        let network = Arc::clone(&self.world.network);
-        let several = Caller::has_several_calls(caller);
-        let mut rounds = 0;
-        while network.arrivals(caller) == before && !(several && rounds == MAX_BLOCKING) {
-            if several {
-                // There is one thread for blocking calls, so what was asked before this has been done after it.
-                let _ = tokio::task::spawn_blocking(|| ()).await;
-                give_way().await;
-                rounds += 1;
-            } else {
-                network.arrived().await;
-            }
-        }
-        give_way().await;
-        self.callers.retain(|one| !one.handle.is_finished());
     }
 
     fn look(&mut self) {
@@ -293,9 +225,7 @@ impl Schedule {
     async fn finish(&mut self) {
         while !self.callers.is_empty() {
             if self.world.network.waiting().is_empty() {
-                // One of the functions' own short sleeps.
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                self.callers.retain(|one| !one.handle.is_finished());
+                self.callers.settle().await;
                 continue;
             }
             self.let_go(0, Fault::None).await;
@@ -303,7 +233,7 @@ impl Schedule {
     }
 
     async fn finish_all(&mut self) {
-        self.trace.push("the faults end".to_owned());
+        self.callers.note("the faults end");
         while let Some((id, job)) = self.unsent.pop() {
             self.send(id, job).await;
         }
@@ -343,12 +273,6 @@ impl Schedule {
         let mut broken = self.observer.broken;
         broken.extend(self.world.network.leases.broken());
         broken.extend(settled(&self.world, &self.jobs, &self.accepted.lock().unwrap()));
-        Verdict { trace: self.trace, broken, faults: self.faults }
-    }
-}
-
-async fn give_way() {
-    for _ in 0..4 {
-        tokio::task::yield_now().await;
+        Verdict { trace: self.callers.trace, broken, faults: self.faults }
     }
 }

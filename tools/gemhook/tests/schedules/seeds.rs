@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ops::Range,
     sync::{
         Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -16,11 +17,34 @@ const THREADS: usize = 6;
 
 const SEEDS: u64 = 200;
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect(name))
 }
 
-fn report(seed: u64, verdict: &Verdict) -> String {
+/// Runs each number, several at once, and panics with the first report of something broken.
+pub fn each_of(numbers: Range<u64>, run: impl Fn(u64) -> Option<String> + Sync) {
+    let (next, broken) = (AtomicU64::new(numbers.start), Mutex::new(None));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while broken.lock().unwrap().is_none() {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= numbers.end {
+                        break;
+                    }
+                    if let Some(report) = run(number) {
+                        broken.lock().unwrap().get_or_insert(report);
+                    }
+                }
+            });
+        }
+    });
+    if let Some(report) = broken.into_inner().unwrap() {
+        panic!("{report}");
+    }
+}
+
+pub fn report(seed: u64, verdict: &Verdict) -> String {
     let trace = verdict.trace.join("\n  ");
     format!("GEMHOOK_SEED={seed} breaks a promise:\n  {}\n  {trace}", verdict.broken.join("\n"))
 }
@@ -36,30 +60,14 @@ fn no_seed_breaks_a_promise() {
     }
     let first = number("GEMHOOK_FIRST_SEED").unwrap_or(0);
     let end = first + number("GEMHOOK_SEEDS").unwrap_or(SEEDS);
-    let (next, calls, faults) = (AtomicU64::new(first), AtomicUsize::new(0), AtomicUsize::new(0));
-    let broken = Mutex::new(None);
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || broken.lock().unwrap().is_some() {
-                        break;
-                    }
-                    let verdict = schedule::run(seed);
-                    calls.fetch_add(verdict.trace.len(), Ordering::Relaxed);
-                    faults.fetch_add(verdict.faults, Ordering::Relaxed);
-                    if !verdict.broken.is_empty() {
-                        broken.lock().unwrap().get_or_insert(report(seed, &verdict));
-                    }
-                }
-            });
-        }
+    let (calls, faults) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    each_of(first..end, |seed| {
+        let verdict = schedule::run(seed);
+        calls.fetch_add(verdict.trace.len(), Ordering::Relaxed);
+        faults.fetch_add(verdict.faults, Ordering::Relaxed);
+        (!verdict.broken.is_empty()).then(|| report(seed, &verdict))
     });
     println!("seeds {first}..{end}: {} steps, {} faults", calls.into_inner(), faults.into_inner());
-    if let Some(report) = broken.into_inner().unwrap() {
-        panic!("{report}");
-    }
 }
 
 #[test]

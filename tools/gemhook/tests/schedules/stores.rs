@@ -5,40 +5,21 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use aws_smithy_runtime_api::http::{Response, StatusCode};
-use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-pub type Answer = Response<SdkBody>;
+use crate::{
+    asked::{Answer, Asked, text_answer},
+    bucket::Bucket,
+};
 
 pub const DELIVERIES: &str = "deliveries";
 pub const JOBS: &str = "jobs";
-pub const BUCKET: &str = "results";
-
-/// A request as it came, whole.
-#[derive(Clone)]
-pub struct Asked {
-    pub method: String,
-    pub path: String,
-    /// Without the query, of the service's own header.
-    pub operation: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
-}
-
-#[derive(Clone)]
-pub struct Object {
-    pub headers: BTreeMap<String, String>,
-    pub content: Vec<u8>,
-}
 
 pub struct Stores {
     database: Database,
-    bucket: Mutex<BTreeMap<String, Object>>,
-    /// Keys of objects that another one has taken the place of.
-    pub overwritten: Mutex<Vec<String>>,
+    bucket: Mutex<Bucket>,
     announced: Mutex<Vec<Value>>,
     /// Former pages of the index, by shard.
     pages: Mutex<BTreeMap<String, Vec<String>>>,
@@ -49,13 +30,12 @@ impl Stores {
         Self {
             database: Database::memory().unwrap(),
             bucket: Mutex::default(),
-            overwritten: Mutex::default(),
             announced: Mutex::default(),
             pages: Mutex::default(),
         }
     }
 
-    pub fn bucket(&self) -> MutexGuard<'_, BTreeMap<String, Object>> {
+    pub fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap()
     }
 
@@ -93,7 +73,7 @@ impl Stores {
                 self.announced().push(serde_json::from_str(detail).unwrap());
                 text_answer(200, r#"{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}"#)
             }
-            _ => self.s3(asked),
+            _ => self.bucket().answer(asked),
         }
     }
 
@@ -124,40 +104,6 @@ impl Stores {
             other => panic!("nothing here asks for {other}"),
         }
     }
-
-    fn s3(&self, asked: &Asked) -> Answer {
-        let prefix = format!("/{BUCKET}/");
-        let key = asked.path.strip_prefix(&prefix).unwrap_or_else(|| panic!("{}", asked.path)).to_owned();
-        let mut bucket = self.bucket();
-        match (asked.method.as_str(), bucket.get(&key)) {
-            ("PUT", Some(_)) if asked.headers.get("if-none-match").map(String::as_str) == Some("*") => {
-                s3_fault(412, "PreconditionFailed")
-            }
-            ("PUT", there) => {
-                if there.is_some() {
-                    self.overwritten.lock().unwrap().push(key.clone());
-                }
-                let named = |name: &String| name.starts_with("x-amz-meta-") || name == "content-type";
-                let headers = asked.headers.clone().into_iter().filter(|(name, _)| named(name)).collect();
-                bucket.insert(key, Object { headers, content: asked.body.clone() });
-                let mut answer = text_answer(200, "");
-                answer.headers_mut().insert("etag", "\"1\"");
-                answer
-            }
-            ("HEAD", None) => text_answer(404, ""),
-            ("GET", None) => s3_fault(404, "NoSuchKey"),
-            ("GET" | "HEAD", Some(object)) => {
-                let content = if asked.method == "GET" { object.content.clone() } else { Vec::new() };
-                let mut answer = Response::new(StatusCode::try_from(200).unwrap(), SdkBody::from(content));
-                answer.headers_mut().insert("content-length", object.content.len().to_string());
-                for (name, value) in &object.headers {
-                    answer.headers_mut().insert(name.clone(), value.clone());
-                }
-                answer
-            }
-            (method, _) => panic!("nothing here asks for {method} {key}"),
-        }
-    }
 }
 
 /// What names the shard in a query of the index.
@@ -173,14 +119,4 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
 
 fn done(answer: impl Serialize) -> Result<String, DynoxideError> {
     Ok(serde_json::to_string(&answer).unwrap())
-}
-
-pub fn text_answer(status: u16, text: &str) -> Answer {
-    let mut answer = Response::new(StatusCode::try_from(status).unwrap(), SdkBody::from(text));
-    answer.headers_mut().insert("content-length", text.len().to_string());
-    answer
-}
-
-pub fn s3_fault(status: u16, code: &str) -> Answer {
-    text_answer(status, &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
 }

@@ -30,13 +30,17 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::{
+    asked::Asked,
+    bucket::BUCKET,
     gemini::BASE_URL,
     network::Network,
-    stores::{Asked, BUCKET, DELIVERIES, JOBS},
+    stores::{DELIVERIES, JOBS},
 };
 
 pub const MINUTE: Millis = 60_000;
 pub const HOUR: Millis = 60 * MINUTE;
+/// After so many sweeps on a clock that moves on, a row that is open is a row that does not end.
+pub const MAX_SWEEPS: usize = 200;
 const BEGINNING: Millis = 1_780_000_000_000;
 const KEY: &[u8] = b"a signing key of the tests, long enough";
 
@@ -184,8 +188,34 @@ impl World {
         answer.await.map_err(|error| error.to_string())
     }
 
+    /// One invocation of a process that may end in the middle of it. None: it did.
+    pub async fn invoke_in_process(&self, event: Value) -> Option<Result<Value, String>> {
+        tokio::select! {
+            answer = self.invoke(event) => Some(answer),
+            () = self.network.killed.notified() => None,
+        }
+    }
+
     pub async fn sweep(&self) -> Result<Value, String> {
         self.invoke(json!({"schedule": "sweep"})).await
+    }
+
+    /// Sweeps, each when the next row is due, until no row is open.
+    pub async fn sweep_to_the_end(&self) {
+        for _ in 0..MAX_SWEEPS {
+            if !self.wait_until_due() {
+                return;
+            }
+            let _ = self.invoke_in_process(json!({"schedule": "sweep"})).await;
+        }
+        panic!("a row does not end: {:#?}", self.rows());
+    }
+
+    /// `state/outcome` of each row, in the order of their ids.
+    pub fn ends(&self) -> Vec<String> {
+        let text = |row: &Value, name: &str| row[name]["S"].as_str().unwrap_or_default().to_owned();
+        let rows = self.rows().into_values();
+        rows.map(|row| format!("{}/{}", text(&row, "state"), text(&row, "outcome"))).collect()
     }
 
     /// When the next open row is due, or its lease has run out. None: no row is open.
@@ -254,11 +284,13 @@ fn create_tables(network: &Network) {
                 "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": index.includes}}],
         });
         let answer = network.stores.answer(&Asked {
+            caller: String::new(),
             method: "POST".to_owned(),
             path: "/".to_owned(),
+            query: String::new(),
             operation: "DynamoDB_20120810.CreateTable".to_owned(),
             headers: Default::default(),
-            body: body.to_string().into_bytes(),
+            body: body.to_string().into(),
         });
         assert!(answer.status().is_success(), "{answer:?}");
     }

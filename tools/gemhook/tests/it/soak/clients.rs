@@ -202,7 +202,7 @@ impl Client {
             Sender::Project => sign(&self.at.webhook_secret, &event.id, at, body),
             Sender::Stranger => sign("whsec_c29tZWJvZHkgZWxzZSdzIHNlY3JldCBvZiAzMiBi", &event.id, at, body),
             Sender::Google => {
-                let subject = Subject { id: &event.id, timestamp: at, audience: "" };
+                let subject = Subject { id: &event.id, timestamp: at.cast_signed(), audience: "" };
                 IssuerKeys::read(&self.at.issuer_keys).unwrap().sign(DynamicForm::V1a, subject, body).unwrap()
             }
         };

@@ -119,6 +119,13 @@ mod tests {
         assert!(has_token(&metadata(foreign.into())) && !has_token(&metadata(nonce.into())));
     }
 
+    #[test]
+    fn a_key_has_at_least_16_bytes_and_cannot_be_printed() {
+        assert!(BindingKey::parse("fifteen letters").is_err());
+        let key = BindingKey::parse("sixteen letters!").unwrap();
+        assert_eq!(format!("{key:?}"), "[REDACTED]");
+    }
+
     /// As a program in another language would make it, by
     /// `printf 'gemhook binding v1:n1' | openssl dgst -sha256 -hmac 'correct horse battery' -binary | base64`.
     #[test]

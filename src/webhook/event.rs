@@ -109,6 +109,11 @@ mod tests {
     }
 
     #[test]
+    fn a_time_in_seconds_is_read_too() {
+        assert_eq!(Event::parse(br#"{"timestamp":1769083200}"#).time, Some(1_769_083_200_000));
+    }
+
+    #[test]
     fn nothing_signed_is_too_odd_to_read() {
         let deep = "[".repeat(100_000);
         for body in [&b""[..], b"[]", b"{", b"\xff\xfe", b"null", b"{\"data\":[]}", deep.as_bytes()] {

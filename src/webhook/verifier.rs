@@ -87,7 +87,6 @@ impl Trust {
 /// A delivery whose sender is proved. Only [`Verifier::verify`] makes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verified {
-    id: String,
     row_key: String,
     body: Bytes,
     scheme: Scheme,
@@ -96,11 +95,6 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// The `webhook-id` as it came. A token does not sign it.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
     /// What the delivery's row is keyed by: each form has keys that no other form can choose.
     pub fn row_key(&self) -> &str {
         &self.row_key
@@ -167,7 +161,6 @@ impl Verifier<'_> {
             None => id.to_owned(),
         };
         Ok(Verified {
-            id: id.to_owned(),
             row_key,
             body: delivery.body().clone(),
             scheme: proof.scheme,

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::{
     endpoint::{Answers, BODY, Endpoint, HandClock, SECRET, Server},
     issuer::{Issuer, jwks},
-    support::sign,
+    support::{sign, text},
 };
 
 /// The set of these senders, to be kept for as long as this says.
@@ -196,13 +196,42 @@ async fn without_keys_a_delivery_is_asked_for_again_and_the_secret_still_proves(
     for signature in ["v1a,AAAA", "a.b.c", "v2,AAAA", "v1,AAAA"] {
         assert_eq!(endpoint.post("msg_4", signature, "{}").await, 401, "{signature}");
     }
-    let unnamed = issuer.token(&json!({"alg": "RS256"}), &json!({}));
-    assert_eq!(endpoint.post("msg_5", &unnamed, "{}").await, 401, "a token that names no key");
+    for header in [
+        json!({"alg": "RS256"}),
+        json!({"alg": "RS256", "kid": ""}),
+        json!({"alg": "RS256", "kid": "k".repeat(129)}),
+    ] {
+        let unnamed = issuer.token(&header, &json!({}));
+        assert_eq!(endpoint.post("msg_5", &unnamed, "{}").await, 401, "a token that names no key: {header}");
+    }
     assert_eq!(endpoint.keys.asked(), 0);
 
     endpoint.keys.now_answers(cached(&[&issuer], "max-age=300"));
     endpoint.pass(5);
     assert_eq!(endpoint.v1a("msg_1", &issuer).await, 200);
+}
+
+/// Where the secret has decided, no keys are fetched: they could change nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_secret_proves_causes_no_fetch_of_keys() {
+    let issuer = Issuer::new("rsa-1");
+    let endpoint = Endpoint::start(cached(&[&issuer], "max-age=300"), &[]).await;
+    let v1 = |id: &str, at: u64| sign(SECRET, id, at, BODY.as_bytes());
+    let both = format!("{} {}", v1("msg_1", endpoint.now()), issuer.v1a("msg_1", endpoint.now(), b"other"));
+    assert_eq!(endpoint.post("msg_1", &both, BODY).await, 200);
+    assert_eq!(endpoint.keys.asked(), 0);
+}
+
+/// A set may have 256 KiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_has_its_limit_to_the_byte() {
+    let issuer = Issuer::new("rsa-1");
+    for (bytes, status) in [(256 * 1024, 200), (256 * 1024 + 1, 503)] {
+        let set = jwks(&[&issuer]).to_string();
+        let set = format!("{set}{}", " ".repeat(bytes - set.len()));
+        let endpoint = Endpoint::start(Answers::With(200, Vec::new(), set), &[]).await;
+        assert_eq!(endpoint.v1a("msg_1", &issuer).await, status, "{bytes}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,6 +294,26 @@ async fn a_signing_secret_that_is_not_set_hides_no_public_key() {
     endpoint.secrets.now_answers(secrets(SECRET));
     endpoint.pass(2);
     assert_eq!(endpoint.v1("msg_6", SECRET).await, 200, "the secret was set");
+}
+
+/// Whether a job must be proved to be ours is decided by the row alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_says_what_proved_it() {
+    let issuer = Issuer::new("rsa-1");
+    let endpoint = Endpoint::start(cached(&[&issuer], "max-age=300"), &[]).await;
+    assert_eq!(endpoint.v1("msg_1", SECRET).await, 200);
+    assert_eq!(endpoint.v1a("msg_1", &issuer).await, 200);
+    assert_eq!(endpoint.token("msg_1", &issuer, "rsa-1").await, 200);
+    let mut rows: Vec<[String; 4]> = Vec::new();
+    for row in endpoint.rows().await {
+        rows.push(["webhook_id", "scheme", "trust", "key_id"].map(|name| text(&row, name).to_owned()));
+    }
+    rows.sort();
+    let secret = format!("whsec_...{}", &SECRET[SECRET.len() - 4..]);
+    assert!(rows[0][0].starts_with("jwt~"), "{rows:?}");
+    assert_eq!(rows[0][1..], ["jwt", "issuer", "rsa-1"]);
+    assert_eq!(rows[1], ["msg_1", "v1", "project", &secret]);
+    assert_eq!(rows[2], ["v1a~msg_1", "v1a", "issuer", "ed-rsa-1"]);
 }
 
 #[test]

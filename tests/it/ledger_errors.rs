@@ -34,10 +34,13 @@ async fn each_error_of_the_store_has_the_class_by_which_a_worker_goes_on() {
         ("InternalServerError", "unavailable"),
     ] {
         let row = rig.leased(code).await;
+        rig.writes();
         rig.fault(Fault::Always(code));
         let written = ledger.fail(&row, "why").await.unwrap_err();
         let committed = ledger.commit(&row, Outcome::Archived, &archived(code), None).await.unwrap_err();
         rig.faults_came();
+        let calls = if told == "throttled" { 14 } else { 2 };
+        assert_eq!(rig.writes().len(), calls, "{code}: only contention is repeated");
         for error in [&written, &committed] {
             assert_eq!(class(error), told, "{code}: {error}");
             assert_eq!(error.wrote_nothing(), told != "unavailable", "{code}");

@@ -6,7 +6,7 @@ use gemhook::{
 };
 
 use crate::{
-    ledger_rig::{LedgerRig, MINUTE, archived, gone},
+    ledger_rig::{Fault, LedgerRig, MINUTE, archived, gone, job_of},
     support::{end, text},
 };
 
@@ -140,6 +140,34 @@ async fn an_erased_gone_job_is_not_brought_back() {
     let told = ledger.commit(&row, Outcome::Archived, &archived("b"), None).await.unwrap();
     assert_eq!(told, Committed::Already(Outcome::Repeated));
     assert_eq!(rig.job("b").await.unwrap(), erased);
+}
+
+/// A row is erased as it was read. What it has become since stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_has_changed_since_it_was_read_is_not_erased() {
+    let rig = LedgerRig::start().await;
+    let ledger = rig.ledger_without_retries();
+    let row = rig.leased("b").await;
+    assert_eq!(ledger.watch(&job_of("b"), rig.now()).await.unwrap(), Fence::Held);
+    let open = rig.job("b").await.unwrap();
+    assert_eq!(ledger.commit(&row, Outcome::Archived, &archived("b"), None).await.unwrap(), Committed::Done);
+    let ended = rig.job("b").await.unwrap();
+    assert_eq!(ledger.erase(&open).await.unwrap(), Fence::Lost);
+    assert_eq!(rig.job("b").await.unwrap(), ended);
+    rig.dynamodb()
+        .delete_item()
+        .table_name(&rig.tables.jobs)
+        .key("job_id", ended["job_id"].clone())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(ledger.erase(&ended).await.unwrap(), Fence::Lost);
+    assert_eq!(rig.job("b").await, None);
+    for row in [open, ended] {
+        rig.fault(Fault::Always("InternalServerError"));
+        assert!(ledger.erase(&row).await.is_err(), "an error is no answer");
+        rig.faults_came();
+    }
 }
 
 async fn forget(rig: &LedgerRig, key: &str) {

@@ -159,3 +159,22 @@ async fn rows_that_wait_for_an_absent_job_are_counted_apart() {
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|row| row.crashes == 0 && times.contains(&row.due_at)), "{rows:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_has_seven_days_and_is_kept_for_thirty_once_it_is_done() {
+    const DAY: i64 = 1_440 * MINUTE;
+    let rig = LedgerRig::start().await;
+    let ledger = rig.ledger(false);
+    let key = rig.put("b").await;
+    let new = rig.row(&key).await;
+    assert_eq!(number(&new, "due_at"), rig.now() + 2 * MINUTE);
+    assert_eq!(number(&new, "give_up_at"), rig.now() + 7 * DAY);
+    rig.later(MINUTE);
+    let row = rig.lease(&key).await;
+    let job = archived("b");
+    assert!(!ledger.has_ended(&job.name).await.unwrap());
+    assert_eq!(ledger.commit(&row, Outcome::Archived, &job, None).await.unwrap(), Committed::Done);
+    assert!(ledger.has_ended(&job.name).await.unwrap());
+    // DynamoDB's TTL counts in seconds.
+    assert_eq!(number(&rig.row(&key).await, "expires_at"), (rig.now() + 30 * DAY) / 1000);
+}

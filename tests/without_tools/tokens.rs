@@ -395,7 +395,31 @@ fn keys_that_are_for_something_else_are_not_used() {
     ] {
         assert_eq!(reason(changed(issuer.rsa_jwk(), odd.clone())), "unknown_key", "{odd}");
     }
+    assert_eq!(
+        reason(changed(issuer.rsa_jwk(), json!({"use": "enc", "key_ops": ["verify"]}))),
+        "unknown_key"
+    );
     // An exponent of one makes every message its own signature: nothing else would refuse it.
     let short = BASE64_URL_SAFE_NO_PAD.encode([&[0; 128][..], &issuer.modulus()[..128]].concat());
     assert_eq!(reason(changed(issuer.rsa_jwk(), json!({"n": short}))), "no_matching_signature");
+}
+
+#[test]
+fn an_ed25519_key_that_is_for_something_else_is_not_used() {
+    let issuer = Issuer::new("rsa-1");
+    let keys = |key: Value| KeySet::parse(json!({"keys": [key]}).to_string().as_bytes()).unwrap();
+    for right in [json!({}), json!({"alg": null}), json!({"alg": "Ed25519"})] {
+        assert!(!keys(changed(issuer.ed25519_jwk(), right.clone())).is_empty(), "{right}");
+    }
+    for odd in [
+        json!({"use": "enc"}),
+        json!({"key_ops": ["sign"]}),
+        json!({"alg": "RS256"}),
+        json!({"alg": "ES256"}),
+        json!({"crv": "X25519"}),
+        json!({"x": "AAAA"}),
+    ] {
+        assert!(keys(changed(issuer.ed25519_jwk(), odd.clone())).is_empty(), "{odd}");
+    }
+    assert!(!keys(issuer.rsa_jwk()).is_empty(), "keys of one kind are enough");
 }

@@ -37,8 +37,8 @@ pub enum NotWorked {
     Panicked(String),
 }
 
-/// Runs the work on one row. A panic ends this work and not that on other rows, where panics unwind. The functions as
-/// `cargo lambda build --release` makes them abort instead: there a panic is the end of the process.
+/// Runs the work on one row. A panic ends this work and not that on other rows. For that, panics must unwind: Cargo.toml
+/// says so, because `cargo lambda build` would choose otherwise.
 pub(crate) async fn caught(
     work: impl Future<Output = Result<RowResult, LedgerError>>,
 ) -> Result<RowResult, NotWorked> {

@@ -1,25 +1,33 @@
 //! What an event costs while the tables grow, and what an open row costs a sweep while there are ever more of them.
 //!
-//! The tables are those of the local machine, in a file. Their own time is not counted, only the functions'.
+//! The tables are in the memory of this process. Their own time is not counted, only that of the functions.
 
-use std::fs;
+use std::{fs, ops::Range, sync::Arc};
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use dynoxide::{AttributeValue, Database, ImportOptions, Item};
 use futures_util::{StreamExt, stream};
 use gemhook::{
     clock::{Clock, SystemClock},
     job::JobKind,
     ledger::NewDelivery,
 };
+use gemhook_cli::dev::stores::{TableNames, create_tables};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
-use crate::child::{self, Addresses, Load};
+use crate::{
+    child::{self, Addresses, Load},
+    servers,
+};
+
+const DELIVERIES: &str = "gemhook-deliveries";
+const JOBS: &str = "gemhook-jobs";
 
 /// Rows in each table.
 const TABLES: [u64; 4] = [1, 1_000, 100_000, 1_000_000];
 const EVENTS: u64 = 2_000;
-const JOBS: u64 = 300;
+const BATCHES: u64 = 300;
 
 /// Rows that a sweep finds.
 const OPEN: [u64; 3] = [1_000, 10_000, 100_000];
@@ -27,25 +35,31 @@ const HOUR: i64 = 3_600_000;
 /// As the template limits an invocation of the archiver.
 const INVOCATION: u64 = 900_000;
 
-/// DynamoDB takes no more in one call.
-const BATCH: usize = 25;
 const WRITERS: usize = 4;
 
-pub async fn measure(addresses: &Addresses) {
+pub async fn measure() {
+    let (gemini, s3) = servers::start(&Arc::default()).await;
+    let (database, dynamodb) = tables().await;
+    let addresses = [dynamodb, gemini.clone(), s3.clone()];
     println!("| rows in each table | event, CPU us | calls | small batch, CPU us | calls |");
     println!("| ---: | ---: | ---: | ---: | ---: |");
     let run = async || child::run([&["grown".to_owned()], addresses.as_slice()].concat()).await;
     // The rows that are copied.
     run().await;
-    let dynamodb = child::dynamodb_client(&addresses[0]);
     let mut from = 1;
     for rows in TABLES {
-        for (table, key) in [("gemhook-deliveries", "webhook_id"), ("gemhook-jobs", "job_id")] {
-            fill(&dynamodb, table, key, from..rows).await;
+        for (table, key) in [(DELIVERIES, "webhook_id"), (JOBS, "job_id")] {
+            let ended = ended_row(&database, table);
+            let copy = |number| {
+                Item::from_iter(ended.clone().into_iter().chain([text(key, format!("filler-{number}"))]))
+            };
+            fill(&database, table, from..rows, copy);
         }
         from = rows;
         println!("| {rows} | {} |", run().await);
     }
+    drop(database);
+    let addresses = [tables().await.1, gemini, s3];
     println!("| open rows | sweeps | seconds | CPU us a row | calls a row | peak above idle, MiB |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
     for rows in OPEN {
@@ -54,24 +68,34 @@ pub async fn measure(addresses: &Addresses) {
     }
 }
 
-/// Copies a row that has ended, under keys of its own.
-async fn fill(dynamodb: &aws_sdk_dynamodb::Client, table: &str, key: &str, rows: std::ops::Range<u64>) {
-    let ended =
-        dynamodb.scan().table_name(table).limit(1).send().await.unwrap().items().first().unwrap().clone();
-    let numbers: Vec<u64> = rows.collect();
-    let writes = numbers.chunks(BATCH).map(|numbers| {
-        let copies = numbers.iter().map(|number| {
-            let mut copy = ended.clone();
-            copy.insert(key.to_owned(), AttributeValue::S(format!("filler-{number}")));
-            WriteRequest::builder()
-                .put_request(PutRequest::builder().set_item(Some(copy)).build().unwrap())
-                .build()
-        });
-        dynamodb.batch_write_item().request_items(table, copies.collect()).send()
-    });
-    let mut written = stream::iter(writes).buffer_unordered(WRITERS);
-    while let Some(answer) = written.next().await {
-        assert!(answer.unwrap().unprocessed_items().is_none_or(|left| left.is_empty()));
+/// Empty tables, and the address of their server.
+async fn tables() -> (Database, String) {
+    let database = Database::memory().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), std::future::pending()));
+    let names = TableNames { deliveries: DELIVERIES.into(), jobs: JOBS.into() };
+    create_tables(&child::dynamodb_client(&url), &names).await.unwrap();
+    (database, url)
+}
+
+fn text(name: &str, value: String) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::S(value))
+}
+
+fn ended_row(database: &Database, table: &str) -> Item {
+    let asked = serde_json::from_value(json!({"TableName": table})).unwrap();
+    let found = serde_json::to_value(database.scan(asked).unwrap()).unwrap();
+    let rows = found["Items"].as_array().unwrap();
+    let ended = rows.iter().find(|row| table == JOBS || row["state"]["S"] == "done").unwrap();
+    serde_json::from_value(ended.clone()).unwrap()
+}
+
+/// Past the server: a write at a time would take an hour.
+fn fill(database: &Database, table: &str, numbers: Range<u64>, copy: impl Fn(u64) -> Item) {
+    let items: Vec<Item> = numbers.map(copy).collect();
+    for items in items.chunks(10_000) {
+        database.import_items(table, items.to_vec(), ImportOptions::default()).unwrap();
     }
 }
 
@@ -94,7 +118,7 @@ pub async fn grown(addresses: &Addresses) {
     let archiver = child::archiver(addresses);
     let (worker, now) = (archiver.worker(), SystemClock.now());
     let mut begun = (0.0, 0);
-    let jobs: Vec<String> = (0..JOBS + 20)
+    let jobs: Vec<String> = (0..BATCHES + 20)
         .map(|number| Load { jobs: 1, kind: "file", count: 3, bytes: 300 }.job(number).0)
         .collect();
     for job in &jobs {
@@ -106,7 +130,7 @@ pub async fn grown(addresses: &Addresses) {
         }
         worker.work(&format!("job~{job}"), now + HOUR).await.unwrap();
     }
-    let of_job = each(begun, JOBS);
+    let of_job = each(begun, BATCHES);
     println!("{of_event} | {of_job}");
 }
 

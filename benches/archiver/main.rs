@@ -33,7 +33,8 @@ async fn main() {
         ["small-job", addresses @ ..] => throughput::small(&owned(addresses)).await,
         ["grown", addresses @ ..] => growth::grown(&owned(addresses)).await,
         ["sweep", rows, addresses @ ..] => growth::sweep(rows.parse().unwrap(), &owned(addresses)).await,
-        ["growth" | "memory" | "throughput" | "small", ..] => measure(&arguments).await,
+        ["growth"] => growth::measure().await,
+        ["memory" | "throughput" | "small", ..] => measure(&arguments).await,
         _ => panic!("what to measure: growth, memory, throughput or small"),
     }
 }
@@ -49,7 +50,6 @@ async fn measure(arguments: &[String]) {
     let addresses = [stores.dynamodb_url.clone(), gemini, s3];
     match arguments[0].as_str() {
         "memory" => memory::measure(&arguments[1..], &addresses, &taken).await,
-        "growth" => growth::measure(&addresses).await,
         "small" => throughput::measure_small(&addresses).await,
         _ => throughput::measure(&addresses, &taken).await,
     }

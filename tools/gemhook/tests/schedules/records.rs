@@ -141,7 +141,7 @@ async fn fault_33_a_panic_in_a_sweep_costs_the_rows_beside_it_nothing() {
     }
 }
 
-/// Where a panic aborts, as in the functions that `cargo lambda build --release` makes, and where the memory is used
+/// Where a process is killed, for instance because the memory is used
 /// up: the process ends at this record. Those behind it are not worked, and a sweep finds them.
 #[tokio::test]
 async fn fault_33_where_one_of_ten_records_kills_its_process_sweeps_archive_the_rest_and_it_fails() {

@@ -141,8 +141,7 @@ async fn fault_33_a_panic_in_a_sweep_costs_the_rows_beside_it_nothing() {
     }
 }
 
-/// Where a process is killed, for instance because the memory is used
-/// up: the process ends at this record. Those behind it are not worked, and a sweep finds them.
+/// Where a record uses the memory up, its process is killed. The records behind it are not worked, and a sweep finds them.
 #[tokio::test]
 async fn fault_33_where_one_of_ten_records_kills_its_process_sweeps_archive_the_rest_and_it_fails() {
     for poison in 0..RECORDS {

@@ -4,6 +4,7 @@
 
 use std::{fs, ops::Range, sync::Arc};
 
+use aws_sdk_dynamodb::types::StreamSpecification;
 use dynoxide::{AttributeValue, Database, ImportOptions, Item};
 use futures_util::{StreamExt, stream};
 use gemhook::{
@@ -75,7 +76,11 @@ async fn tables() -> (Database, String) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), std::future::pending()));
     let names = TableNames { deliveries: DELIVERIES.into(), jobs: JOBS.into() };
-    create_tables(&child::dynamodb_client(&url), &names).await.unwrap();
+    let client = child::dynamodb_client(&url);
+    create_tables(&client, &names).await.unwrap();
+    // At each write this store looks through all records of the stream.
+    let off = StreamSpecification::builder().stream_enabled(false).build().unwrap();
+    client.update_table().table_name(DELIVERIES).stream_specification(off).send().await.unwrap();
     (database, url)
 }
 

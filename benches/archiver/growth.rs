@@ -89,11 +89,16 @@ fn text(name: &str, value: String) -> (String, AttributeValue) {
 }
 
 fn ended_row(database: &Database, table: &str) -> Item {
-    let asked = serde_json::from_value(json!({"TableName": table})).unwrap();
-    let found = serde_json::to_value(database.scan(asked).unwrap()).unwrap();
-    let rows = found["Items"].as_array().unwrap();
-    let ended = rows.iter().find(|row| table == JOBS || row["state"]["S"] == "done").unwrap();
-    serde_json::from_value(ended.clone()).unwrap()
+    let mut asked = json!({"TableName": table});
+    loop {
+        let page = database.scan(serde_json::from_value(asked.clone()).unwrap()).unwrap();
+        let page = serde_json::to_value(page).unwrap();
+        let mut rows = page["Items"].as_array().unwrap().iter();
+        if let Some(ended) = rows.find(|row| table == JOBS || row["state"]["S"] == "done") {
+            return serde_json::from_value(ended.clone()).unwrap();
+        }
+        asked["ExclusiveStartKey"] = page["LastEvaluatedKey"].clone();
+    }
 }
 
 /// Past the server: a write at a time would take an hour.

@@ -59,6 +59,7 @@ async fn the_older_shape_is_read_too() {
     assert_eq!(end(&rig.take("msg_1", &event("interaction.completed", "v1_abc")).await), "done/archived");
     let job = rig.job(JOB).await.unwrap();
     assert_eq!((&job["text"], &job["user_metadata"]["job_group"]), (&json!("joke"), &json!("nightly-eval")));
+    assert_eq!(job["model"], "gemini-3.6-flash");
     assert_eq!(rig.outputs(&job).await["interactions/v1_abc/text.md"], b"joke");
 }
 

@@ -103,7 +103,8 @@ async fn a_batch_that_did_not_succeed_has_ended_where_its_file_is_lost() {
     let rig = rig().await;
     rig.api.says(
         JOB,
-        [Answer::json(json!({"name": JOB, "done": true, "metadata": {"state": "BATCH_STATE_CANCELLED"},
+        [Answer::json(json!({"name": JOB, "done": true,
+            "metadata": {"state": "BATCH_STATE_CANCELLED", "model": "models/m", "displayName": "nightly"},
             "response": {"responsesFile": "files/batch-ncdlxnfztvvdy7lv52g4s7ge6l385vi46eyi18"}}))],
     );
     rig.api.says(FILE, [Answer::fault(404, "no")]);
@@ -115,6 +116,8 @@ async fn a_batch_that_did_not_succeed_has_ended_where_its_file_is_lost() {
     assert_eq!(end(&rig.row("msg_1").await), "done/ended");
     let job = rig.job(JOB).await.unwrap();
     assert_eq!((job.get("error"), job["skipped"].as_array().unwrap().len()), (None, 1), "{job}");
+    assert_eq!((&job["model"], &job["display_name"]), (&json!("models/m"), &json!("nightly")));
+    assert_eq!(job["event_time"], 1_779_999_990_000_i64);
 }
 
 /// No webhook of the project has our address, and none need have it: the key has just read the job.

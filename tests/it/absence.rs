@@ -224,6 +224,26 @@ async fn a_key_that_stops_working_proves_nothing_at_the_last_look() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_deleted_batch_what_an_earlier_attempt_stored_is_kept() {
+    let (lines, answer) =
+        (("responses.jsonl", "{\"key\":\"a\",\"response\":{}}\n"), ("answer.json", "{\"na"));
+    for (stored, outcome) in
+        [(&[lines][..], "archived"), (&[lines, answer], "archived"), (&[answer], "ended")]
+    {
+        let rig = rig_that_says(Answer::fault(404, "no"), &[("MISSING_JOB_HOURS", "1")]).await;
+        for (file, content) in stored {
+            rig.put(&format!("{JOB}/{file}"), JOB, *content).await;
+        }
+        let row = rig.take_to_the_end("msg_1", &ended_event()).await;
+        assert_eq!(end(&row), format!("done/{outcome}"), "{stored:?}");
+        let job = rig.job(JOB).await.unwrap();
+        rig.outputs(&job).await;
+        assert_eq!(job["outputs"].as_array().unwrap().len(), stored.len(), "{stored:?}");
+        assert_eq!(job["summary"]["requests"] == 1, outcome == "archived", "{stored:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_not_gone_while_the_bucket_does_not_answer() {
     let settings = vec![("MISSING_JOB_HOURS", "1".to_owned())];
     // Nobody listens there.

@@ -75,6 +75,16 @@ async fn a_long_text_is_cut_in_the_row_at_a_whole_character_and_whole_in_the_buc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_texts_of_two_steps_are_an_empty_line_apart() {
+    let rig = Rig::start().await;
+    let step = |text: &str| json!({"type": "model_output", "content": [{"type": "text", "text": text}]});
+    let steps = json!({"steps": [step("one"), step("two")]});
+    rig.api.says(JOB, [Answer::json(answer("completed", steps))]);
+    assert_eq!(end(&rig.take("msg_1", &event("interaction.completed", "v1_abc")).await), "done/archived");
+    assert_eq!(rig.job(JOB).await.unwrap()["text"], "one\n\ntwo");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_text_of_4_kib_is_whole_in_the_row() {
     let rig = Rig::start().await;
     let just = "x".repeat(4096);

@@ -232,5 +232,18 @@ mod tests {
         let row = job(&[("error", json!("e".repeat(300_000)))]);
         let announcement = Announcement::of(&row, "ended").detail;
         assert_eq!((announcement.get("error"), &announcement["shortened"]), (None, &json!(["error"])));
+        let row = job(&[("skipped", json!(["s".repeat(300_000)]))]);
+        let announcement = Announcement::of(&row, "ended").detail;
+        assert_eq!((announcement.get("skipped"), &announcement["shortened"]), (None, &json!(["skipped"])));
+    }
+
+    #[test]
+    fn what_just_fits_is_left_as_it_is() {
+        let of =
+            |bytes: usize| Announcement::of(&job(&[("error", json!("e".repeat(bytes)))]), "ended").detail;
+        let fits = 200 * 1024 - of(0).to_string().len();
+        assert_eq!(of(fits).to_string().len(), 200 * 1024);
+        assert_eq!(of(fits).get("shortened"), None);
+        assert_eq!(of(fits + 1)["shortened"], json!(["error"]));
     }
 }

@@ -167,8 +167,7 @@ impl Archiver {
     /// The hourly run. What failed is in the result; the invocation succeeds all the same.
     async fn reconcile(&self, end: Millis) -> ReconcileResult {
         let Worker { ledger, archive, clock, .. } = &self.worker;
-        let window =
-            Batches { only_ours: false, page: self.next_page().take(), ..Batches::scheduled(clock.now()) };
+        let window = Batches { page: self.next_page().take(), ..Batches::scheduled(clock.now()) };
         let batches = match self.reconcile_batches {
             ReconcileBatches::Auto => Some(Batches { only_ours: true, ..window }),
             ReconcileBatches::Always => Some(window),

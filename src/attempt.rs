@@ -173,7 +173,7 @@ impl Attempt<'_> {
         }
         // An application may follow a job by the name that the API gave it, or as the event spells it.
         let name = self.archive.job_name(row).map(|name| name.to_string());
-        let hint = row.job_hint.clone().filter(|hint| !hint.is_empty() && Some(hint) != name.as_ref());
+        let hint = row.job_hint.clone().filter(|hint| Some(hint) != name.as_ref());
         for name in [hint, name].into_iter().flatten() {
             let job = self
                 .ledger

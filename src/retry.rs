@@ -183,6 +183,7 @@ impl RetryPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{job::JobKind, ledger::NewDelivery};
 
     #[test]
     fn waits_double_up_to_the_longest() {
@@ -205,8 +206,11 @@ mod tests {
             let asked = Duration::from_millis(29_500);
             assert_eq!(retry_policy.wait(attempt, Some(asked)), asked);
         }
+        // The doubled wait is up to an hour here.
+        let often: Vec<Duration> = (0..100).map(|_| retry_policy.wait(9, Some(MINUTE))).collect();
+        assert!(often.iter().all(|wait| *wait >= MINUTE));
         assert!(
-            retry_policy.wait(9, Some(MINUTE)) >= MINUTE,
+            often.iter().any(|wait| *wait > MINUTE),
             "a row that was tried often may wait longer than asked"
         );
         assert_eq!(retry_policy.wait(1, Some(HOUR * 24)), HOUR * 6);
@@ -215,6 +219,38 @@ mod tests {
                 assert!(retry_policy.wait(1, asked) >= Duration::from_secs(1));
             }
         }
+    }
+
+    fn row(error_kind: ErrorKind) -> Delivery {
+        let row = NewDelivery::of_job("batches/b", JobKind::Batch, None, "r", 0).into_item();
+        let row = Delivery::read(&row).unwrap();
+        Delivery { attempt: 5, error_kind: Some(error_kind), error_since: Some(0), ..row }
+    }
+
+    #[test]
+    fn an_error_is_retried_for_72_hours_and_no_longer() {
+        let retry_policy = RetryPolicy::default();
+        let known = Known { ours: true, progress: false };
+        let over = 72 * 3_600_000;
+        for (error, kind) in [
+            (ProcessingError::transient("x"), ErrorKind::Transient),
+            (ProcessingError::DeadlineExceeded, ErrorKind::Deadline),
+        ] {
+            let row = row(kind);
+            assert!(matches!(retry_policy.next(&error, &row, known, over - 1), Next::Wait(..)), "{error}");
+            assert_eq!(retry_policy.next(&error, &row, known, over), Next::Fail, "{error}");
+        }
+        let row = row(ErrorKind::Announce);
+        assert!(matches!(retry_policy.announce_again(&row, over - 1), Next::Wait(..)));
+        assert_eq!(retry_policy.announce_again(&row, over), Next::Fail);
+    }
+
+    #[test]
+    fn a_transfer_that_makes_progress_goes_on_at_once_however_long_it_takes() {
+        let known = Known { ours: true, progress: true };
+        let error = ProcessingError::DeadlineExceeded;
+        let next = RetryPolicy::default().next(&error, &row(ErrorKind::Deadline), known, 72 * 3_600_000);
+        assert_eq!(next, Next::Wait(Duration::ZERO, ErrorKind::Deadline));
     }
 
     /// Hours from the first look at which a job is looked for, if each look comes when it is due.

@@ -75,7 +75,7 @@ pub async fn sweep(worker: &Worker, due_by: Millis, end: Millis) -> Result<Sweep
         }
         match at_work.next().await {
             None => break,
-            Some((row, Ok(RowResult::PutBack))) => suspects.push(DueRow { crashes: row.crashes + 1, ..row }),
+            Some((row, Ok(RowResult::PutBack))) => suspects.push(row),
             Some((row, result)) => swept.note(&row.key, result),
         }
     }
@@ -140,5 +140,27 @@ impl<'a> DueRows<'a> {
         }
         let next = self.shards.iter_mut().filter(|shard| !shard.rows.is_empty());
         next.min_by_key(|shard| shard.rows.front().map(|row| row.due_at))?.rows.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{ErrorKind, Outcome};
+
+    #[test]
+    fn each_row_whose_lease_was_ours_counts_and_of_those_each_that_failed() {
+        let mut swept = SweepResult::default();
+        for result in [
+            RowResult::Failed,
+            RowResult::NotOurs,
+            RowResult::Ended(Outcome::Archived),
+            RowResult::PutBack,
+            RowResult::Waiting(ErrorKind::Transient),
+            RowResult::Failed,
+        ] {
+            swept.note("msg_1", Ok(result));
+        }
+        assert_eq!((swept.worked, swept.failed), (4, 2));
     }
 }

@@ -24,8 +24,8 @@ use crate::{
     error::ProcessingError,
     invocation::Time,
     ledger::{
-        Committed, Delivery, ErrorKind, Fence, GIVE_UP_AFTER, Lease, Ledger, LedgerError, Outcome, Wait,
-        condition::text, schema::attr,
+        Committed, Delivery, ErrorKind, Fence, Lease, Ledger, LedgerError, Outcome, Wait, condition::text,
+        schema::attr,
     },
     metrics,
     retry::{Known, Next},
@@ -175,7 +175,8 @@ impl Worker {
                 if self.announcer.is_none() {
                     return Ok((RowResult::Ended(outcome), missed));
                 }
-                let row = as_committed(row, outcome, &job.name, now);
+                // As the commit left the row. A wait must not write the checkpoint again.
+                let row = Delivery { job_id: Some(job.name), checkpoint: None, ..row.clone() };
                 let (result, why) = self.announce(&row, outcome, time).await?;
                 Ok((result, why.or(missed)))
             }
@@ -269,20 +270,6 @@ impl Worker {
             Committed::Already(outcome) => RowResult::Ended(outcome),
             Committed::Lost => RowResult::Lost,
         }
-    }
-}
-
-/// The row as the commit left it: its budget begins afresh.
-fn as_committed(row: &Delivery, outcome: Outcome, job: &str, now: Millis) -> Delivery {
-    Delivery {
-        outcome: Some(outcome),
-        error_kind: None,
-        error_since: None,
-        checkpoint: None,
-        job_id: Some(job.to_owned()),
-        crashes: 0,
-        give_up_at: now.saturating_add(millis(GIVE_UP_AFTER)),
-        ..row.clone()
     }
 }
 

@@ -165,8 +165,19 @@ mod tests {
     fn checkpoint(upload: &str) -> Checkpoint {
         let mut meter = Meter::new(true);
         meter.take(&vec![b'x'; PART_BYTES]);
+        with_mark(1, upload, meter.mark())
+    }
+
+    /// Its digest is not that of the parts, which nothing here looks at.
+    fn after_parts(parts: i32, upload: &str) -> Checkpoint {
+        let mut mark = Meter::new(true).mark();
+        mark.bytes = u64::try_from(parts).unwrap() * PART_BYTES as u64;
+        with_mark(parts, upload, mark)
+    }
+
+    fn with_mark(parts: i32, upload: &str, mark: Mark) -> Checkpoint {
         let source = Fingerprint { length: 3 * PART_BYTES as u64, etag: Some("\"e\"".to_owned()) };
-        Checkpoint::new("batches/b/responses.jsonl", upload, (1, "0".repeat(64)), meter.mark(), source)
+        Checkpoint::new("batches/b/responses.jsonl", upload, (parts, "0".repeat(64)), mark, source)
     }
 
     #[test]
@@ -203,13 +214,40 @@ mod tests {
             assert_eq!(changed(pointer, value.into()), None, "{pointer} {value}");
         }
         assert!(Checkpoints::of(Some("no JSON")).text().is_none());
+        let empty = serde_json::to_string(&after_parts(0, "u")).unwrap();
+        assert_eq!(Checkpoints::of(Some(&empty)).text(), None);
+    }
+
+    #[test]
+    fn the_last_part_that_has_landed_is_read_again() {
+        let checkpoint = after_parts(2, "u");
+        let resume = checkpoint.resume();
+        assert_eq!((resume.from, resume.length), (PART_BYTES as u64, 3 * PART_BYTES as u64));
+    }
+
+    #[test]
+    fn only_bytes_beyond_those_of_the_earlier_attempt_are_progress() {
+        let text = serde_json::to_string(&after_parts(2, "u")).unwrap();
+        let kept = Checkpoints::of(Some(&text));
+        assert!(!kept.have_advanced(), "nothing has landed yet");
+        kept.keep(after_parts(3, "u"));
+        assert!(kept.have_advanced());
+        kept.keep(after_parts(1, "begun anew"));
+        assert!(!kept.have_advanced());
+        kept.clear();
+        assert_eq!((kept.have_advanced(), kept.text()), (false, None));
+        let first = Checkpoints::of(None);
+        first.keep(after_parts(1, "u"));
+        assert!(!first.have_advanced(), "no earlier attempt had begun it");
     }
 
     #[test]
     fn where_something_prevents_it_nothing_is_kept() {
         let kept = Checkpoints::default();
         kept.keep(checkpoint("u"));
+        assert!(kept.are_kept());
         kept.prevent("no Range");
+        assert!(!kept.are_kept());
         kept.keep(checkpoint("u"));
         assert_eq!((kept.text(), kept.obstacle().as_deref()), (None, Some("no Range")));
     }

@@ -186,3 +186,33 @@ fn extension(media: &Media) -> &'static str {
 pub(super) fn answer_key(name: &Name) -> String {
     format!("interactions/{}/interaction.json", name.id())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemini::MediaAt;
+
+    #[test]
+    fn an_object_has_the_extension_of_its_type_or_none_that_an_answer_could_choose() {
+        for (stated, extension_of_it) in [
+            (Some("image/png"), "png"),
+            (Some("image/jpeg"), "jpg"),
+            (Some("image/webp"), "webp"),
+            (Some("audio/wav"), "wav"),
+            (Some("audio/x-wav"), "wav"),
+            (Some("audio/mpeg"), "mp3"),
+            (Some("audio/mp3"), "mp3"),
+            (Some("application/pdf"), "pdf"),
+            (Some("text/plain"), "txt"),
+            (Some("image/../../x"), "bin"),
+            (None, "bin"),
+        ] {
+            let media = Media {
+                kind: "image".to_owned(),
+                mime_type: stated.map(str::to_owned),
+                at: MediaAt::Uri(String::new()),
+            };
+            assert_eq!(extension(&media), extension_of_it, "{stated:?}");
+        }
+    }
+}

@@ -225,6 +225,7 @@ mod tests {
             (r#"{"status":{"code":3},"response":null}"#.into(), "failed"),
             (r#"{"key":"only"}"#.into(), "unreadable"),
             (r#"{"response":{}"#.into(), "unreadable"),
+            (r#"{"error":{"code":3}} {}"#.into(), "unreadable"),
             ("[1]".into(), "unreadable"),
             ("null".into(), "unreadable"),
         ] {

@@ -230,3 +230,21 @@ impl Archive {
 fn is_content_type(text: &str) -> bool {
     text.contains('/') && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_header_can_hold_is_a_content_type() {
+        for (text, is_one) in [
+            ("image/png", true),
+            ("text/plain; charset=utf-8", true),
+            ("image", false),
+            ("image/p\nng", false),
+            ("im\u{e4}ge/png", false),
+        ] {
+            assert_eq!(is_content_type(text), is_one, "{text:?}");
+        }
+    }
+}

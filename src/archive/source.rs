@@ -209,4 +209,18 @@ mod tests {
         let error = part.map(|part| part.bytes).unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");
     }
+
+    #[tokio::test]
+    async fn a_part_is_no_longer_than_its_size_whatever_pieces_it_comes_in() {
+        let read = |each: Each<'_>| {
+            each(Bytes::from_static(b"12345"))?;
+            each(vec![b'x'; PART_BYTES].into())
+        };
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        let mut source = Source::blocking(read, None, "application/json", "the answer", deadline);
+        let (buffers, mut meter) = (Buffers::default(), Meter::new(false));
+        let first = source.part(&buffers, &mut meter).await.unwrap().bytes.len();
+        let second = source.part(&buffers, &mut meter).await.unwrap().bytes.len();
+        assert_eq!((first, second), (PART_BYTES, 5));
+    }
 }

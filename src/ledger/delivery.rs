@@ -158,3 +158,24 @@ fn headers(value: &AttributeValue) -> Option<BTreeMap<String, String>> {
     let all = value.as_m().ok()?.iter();
     Some(all.filter_map(|(name, value)| Some((name.clone(), value.as_s().ok()?.clone()))).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{job::JobKind, ledger::NewDelivery};
+
+    #[test]
+    fn a_row_is_read_of_our_schema_and_of_the_one_before() {
+        for (schema, is_read) in [(-1, false), (0, true), (1, true), (2, false)] {
+            let mut row = NewDelivery::of_job("batches/b", JobKind::Batch, None, "r", 0).into_item();
+            row.insert("schema".to_owned(), AttributeValue::N(schema.to_string()));
+            assert_eq!(Delivery::read(&row).is_ok(), is_read, "schema {schema}");
+        }
+    }
+
+    #[test]
+    fn the_row_of_a_job_that_was_found_has_the_time_of_its_end() {
+        let row = NewDelivery::of_job("batches/b", JobKind::Batch, Some(7), "r", 0).into_item();
+        assert_eq!(Delivery::read(&row).unwrap().event_time, Some(7));
+    }
+}

@@ -253,8 +253,51 @@ mod tests {
             .add_list("outputs", ":outputs", &outputs)
             .binds();
         assert_eq!(binds.get(":error").unwrap().as_s().unwrap().len(), SHORTENED_BYTES);
-        let outputs = binds.get(":outputs").unwrap().as_l().unwrap().len();
-        assert!((300..330).contains(&outputs), "{outputs}");
+        // Of 320 KiB, 16 KiB and 1 byte are taken. A list takes 3 bytes, and each of these items 1001.
+        assert_eq!(binds.get(":outputs").unwrap().as_l().unwrap().len(), 310);
         assert_eq!(binds.get(":shortened").unwrap().as_ss().unwrap(), &["error", "outputs"]);
+    }
+
+    #[test]
+    fn what_just_fits_is_kept_whole() {
+        let long = "x".repeat(128 * 1024);
+        let binds = Values::new(Binds::default())
+            .add_word("state", ":state", &"s".repeat(256))
+            .add("error", ":error", Some(&long))
+            .add_list("outputs", ":outputs", &["o"])
+            .binds();
+        assert_eq!(binds.get(":error").unwrap().as_s().unwrap().len(), long.len());
+        assert!(binds.get(":shortened").is_none());
+    }
+
+    #[test]
+    fn a_value_counts_for_as_much_as_in_the_developer_guide() {
+        for (value, bytes) in [
+            (json!("é"), 2),
+            // A byte for two digits, and one more.
+            (json!(12345), 4),
+            (json!(true), 1),
+            (json!(null), 1),
+            (json!(["a", "bc"]), 3 + (1 + 1) + (1 + 2)),
+            (json!({"ab": "cde"}), 3 + (1 + 2 + 3)),
+        ] {
+            assert_eq!(size(&to_attribute(&value)), bytes, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_row_comes_back_as_json() {
+        let names = ["error".to_owned(), "outputs".to_owned()];
+        let set = AttributeValue::Ss(names.to_vec());
+        for (value, json) in [
+            (AttributeValue::Bool(true), json!(true)),
+            (AttributeValue::Null(true), json!(null)),
+            (set.clone(), json!(["error", "outputs"])),
+            (AttributeValue::N("7".to_owned()), json!(7)),
+        ] {
+            assert_eq!(to_json(&value), json);
+        }
+        let row = super::super::condition::Item::from([("shortened".to_owned(), set)]);
+        assert_eq!(shortened(&row), names);
     }
 }

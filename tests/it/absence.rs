@@ -141,7 +141,22 @@ async fn a_followed_job_is_ours_whoever_reported_it() {
     let rig = rig_that_says(Answer::fault(404, "no"), &[]).await;
     let id = put_of_strangers(&rig).await;
     let _ = rig.ledger().watch(JOB, rig.now() + 7 * DAY).await.unwrap();
+    rig.work(&id).await;
+    for checked in ["batches", "webhooks"] {
+        assert!(rig.api.asked_for(checked).is_empty(), "the first look asks for {checked}");
+    }
     assert_eq!(end(&work_for(&rig, &id, 7 * DAY).await), "done/gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_followed_by_its_name_or_as_its_event_spells_it() {
+    for followed in [JOB, "b1"] {
+        let rig = rig_that_says(Answer::fault(404, "no"), &[("MISSING_JOB_HOURS", "1")]).await;
+        rig.deliver("msg_1", &event("batch.succeeded", "b1")).await;
+        rig.signed_by_google("msg_1").await;
+        let _ = rig.ledger().watch(followed, rig.now() + DAY).await.unwrap();
+        assert_eq!(end(&work_for(&rig, "msg_1", 2 * HOUR).await), "done/gone", "{followed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,6 +221,38 @@ async fn a_key_that_stops_working_proves_nothing_at_the_last_look() {
     rig.deliver("msg_1", &ended_event()).await;
     let row = work_for(&rig, "msg_1", 2 * HOUR).await;
     assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "unauthorized"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_deleted_batch_what_an_earlier_attempt_stored_is_kept() {
+    let (lines, answer) =
+        (("responses.jsonl", "{\"key\":\"a\",\"response\":{}}\n"), ("answer.json", "{\"na"));
+    for (stored, outcome) in
+        [(&[lines][..], "archived"), (&[lines, answer], "archived"), (&[answer], "ended")]
+    {
+        let rig = rig_that_says(Answer::fault(404, "no"), &[("MISSING_JOB_HOURS", "1")]).await;
+        for (file, content) in stored {
+            rig.put(&format!("{JOB}/{file}"), JOB, *content).await;
+        }
+        let row = rig.take_to_the_end("msg_1", &ended_event()).await;
+        assert_eq!(end(&row), format!("done/{outcome}"), "{stored:?}");
+        let job = rig.job(JOB).await.unwrap();
+        rig.outputs(&job).await;
+        assert_eq!(job["outputs"].as_array().unwrap().len(), stored.len(), "{stored:?}");
+        assert_eq!(job["summary"]["requests"] == 1, outcome == "archived", "{stored:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_not_gone_while_the_bucket_does_not_answer() {
+    let settings = vec![("MISSING_JOB_HOURS", "1".to_owned())];
+    // Nobody listens there.
+    let make = Make { settings, s3_url: Some("http://127.0.0.1:9".to_owned()), ..Make::default() };
+    let rig = Rig::make(TestMachine::start().await, "rig", make).await;
+    rig.api.says(JOB, [Answer::fault(404, "no")]);
+    rig.deliver("msg_1", &ended_event()).await;
+    let row = work_for(&rig, "msg_1", HOUR + MINUTE).await;
+    assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "transient"), "{row:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use gemhook::ledger::Fence;
+use gemhook::ledger::{ErrorKind, Fence, Lease, Wait};
 use gemhook_cli::dev::{Announced, BusFault};
 use serde_json::json;
 use tokio::{sync::broadcast::Receiver, time::timeout};
 
-use crate::support::{TestMachine, end, number, succeeded, text, three_requests};
+use crate::{
+    rig::{MINUTE, Rig, event},
+    scripted::Answer,
+    support::{TestMachine, end, number, succeeded, text, three_requests},
+};
 
 async fn next(events: &mut Receiver<Announced>) -> Announced {
     timeout(Duration::from_secs(60), events.recv()).await.expect("nothing was announced").unwrap()
@@ -121,4 +125,24 @@ async fn a_row_that_failed_with_only_its_announcement_owed_is_announced_by_a_red
     assert_eq!(next(&mut events).await.detail["job"], job);
     while end(&test.delivery_row("msg_owed").await.unwrap()) != "done/archived" {}
     assert_eq!(test.objects().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_waits_for_its_announcement_has_nothing_left_of_a_transfer() {
+    let rig = Rig::start().await;
+    let batch = json!({"name": "batches/b1", "done": true, "metadata": {"state": "BATCH_STATE_FAILED"}});
+    rig.api.says("batches/b1", [Answer::json(batch)]);
+    rig.deliver("msg_1", &event("batch.failed", "batches/b1")).await;
+    let Lease::Taken(row) = rig.ledger().lease("msg_1", rig.now() + MINUTE).await.unwrap() else { panic!() };
+    let (why, kind) = ("an earlier attempt", ErrorKind::Deadline);
+    let wait = Wait { due_at: rig.now(), why, kind, checkpoint: Some("{}") };
+    assert_eq!(rig.ledger().wait(&row, wait).await.unwrap(), Fence::Held);
+    rig.later(MINUTE);
+    rig.test.machine.bus.misbehave(BusFault::RefuseEntries(3));
+    let row = rig.work("msg_1").await;
+    assert_eq!(
+        (text(&row, "state"), text(&row, "outcome"), text(&row, "error_kind")),
+        ("waiting", "ended", "announce")
+    );
+    assert_eq!((number(&row, "error_since"), row.get("checkpoint")), (rig.now(), None));
 }

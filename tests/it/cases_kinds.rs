@@ -204,6 +204,17 @@ async fn of_a_batch_whose_answer_breaks_off_the_results_before_that_are_archived
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_answer_breaks_off_after_an_open_state_is_waited_for() {
+    let rig = Rig::start().await;
+    rig.api.says("batches/b", [Answer::bytes(r#"{"metadata":{"state":"BATCH_STATE_RUNNING"},"resp"#)]);
+    let row = rig.take("msg_1", &event("batch.succeeded", "batches/b")).await;
+    assert_eq!(
+        (text(&row, "state"), text(&row, "last_error")),
+        ("waiting", "the event says that it ended, but the job is BATCH_STATE_RUNNING")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interaction_that_names_no_state_is_waited_for_and_then_kept_as_it_came() {
     let rig = Rig::start().await;
     let raw = br#"{"interaction":{"status":"completed"},"new":true}"#;

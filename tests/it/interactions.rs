@@ -59,6 +59,7 @@ async fn the_older_shape_is_read_too() {
     assert_eq!(end(&rig.take("msg_1", &event("interaction.completed", "v1_abc")).await), "done/archived");
     let job = rig.job(JOB).await.unwrap();
     assert_eq!((&job["text"], &job["user_metadata"]["job_group"]), (&json!("joke"), &json!("nightly-eval")));
+    assert_eq!(job["model"], "gemini-3.6-flash");
     assert_eq!(rig.outputs(&job).await["interactions/v1_abc/text.md"], b"joke");
 }
 
@@ -71,6 +72,26 @@ async fn a_long_text_is_cut_in_the_row_at_a_whole_character_and_whole_in_the_buc
     let job = rig.job(JOB).await.unwrap();
     assert_eq!((job["text"].as_str().unwrap(), &job["text_cut"]), (&long[..4095], &json!(true)));
     assert_eq!(rig.outputs(&job).await["interactions/v1_abc/text.md"], long.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_texts_of_two_steps_are_an_empty_line_apart() {
+    let rig = Rig::start().await;
+    let step = |text: &str| json!({"type": "model_output", "content": [{"type": "text", "text": text}]});
+    let steps = json!({"steps": [step("one"), step("two")]});
+    rig.api.says(JOB, [Answer::json(answer("completed", steps))]);
+    assert_eq!(end(&rig.take("msg_1", &event("interaction.completed", "v1_abc")).await), "done/archived");
+    assert_eq!(rig.job(JOB).await.unwrap()["text"], "one\n\ntwo");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_of_4_kib_is_whole_in_the_row() {
+    let rig = Rig::start().await;
+    let just = "x".repeat(4096);
+    rig.api.says(JOB, [Answer::json(answer("completed", output(json!([{"type": "text", "text": just}]))))]);
+    assert_eq!(end(&rig.take("msg_1", &event("interaction.completed", "v1_abc")).await), "done/archived");
+    let job = rig.job(JOB).await.unwrap();
+    assert_eq!((job["text"].as_str().unwrap(), job.get("text_cut")), (just.as_str(), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,6 +118,17 @@ async fn inline_and_referenced_media_become_objects() {
     assert_eq!(objects["interactions/v1_abc/text.md"], b"see above");
     assert_eq!(job["outputs"].as_array().unwrap().len(), 4);
     assert_eq!(rig.content_type("interactions/v1_abc/media/0.png").await, "image/png");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_medium_of_no_bytes_is_an_object_and_listed_as_missing() {
+    let rig = Rig::start().await;
+    let content = json!([{"type": "image", "mime_type": "image/png", "data": ""}]);
+    rig.api.says(JOB, [Answer::json(answer("completed", output(content)))]);
+    assert_eq!(end(&rig.take("msg_1", &event("interaction.completed", "v1_abc")).await), "done/archived");
+    let job = rig.job(JOB).await.unwrap();
+    assert_eq!(job["skipped"][0]["why"], "it has no bytes");
+    assert!(rig.outputs(&job).await["interactions/v1_abc/media/0.png"].is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,7 +225,9 @@ async fn a_medium_that_expired_does_not_hold_the_answer_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_deleted_interaction_the_stored_answer_is_enough() {
     let rig = Rig::start().await;
-    let content = json!([{"type": "text", "text": "kept"}, {"type": "image", "data": "AAEC", "mime_type": "image/png"}]);
+    let uri = format!("{}/v1beta/files/gone", rig.api.url);
+    let content = json!([{"type": "text", "text": "kept"}, {"type": "image", "data": "AAEC", "mime_type": "image/png"},
+        {"type": "image", "uri": uri}]);
     let stored = answer("completed", output(content)).to_string();
     // An attempt died after its first object.
     rig.put("interactions/v1_abc/interaction.json", JOB, stored.clone()).await;
@@ -204,6 +238,7 @@ async fn of_a_deleted_interaction_the_stored_answer_is_enough() {
     assert_eq!(objects["interactions/v1_abc/interaction.json"], stored.as_bytes());
     assert_eq!(objects["interactions/v1_abc/text.md"], b"kept");
     assert_eq!(objects["interactions/v1_abc/media/0.png"], [0, 1, 2]);
+    assert_eq!(job["skipped"][0]["source"], uri, "it is not waited for");
 
     let row = rig.take_to_the_end("msg_2", &event("interaction.completed", "v1_other")).await;
     assert_eq!(end(&row), "done/gone");

@@ -3,7 +3,7 @@
 //! Everything else about transitions is derived from the same data; this is what the data must say.
 
 use gemhook::ledger::{
-    condition::{Binds, Transition},
+    condition::{Binds, Item, Transition},
     transitions::*,
 };
 
@@ -196,6 +196,9 @@ fn the_writes_are_those_of_the_design() {
     }
     // A wait without a checkpoint removes the one that is there.
     let without = Binds::default().text(":error_kind", "t").text(":last_error", "t");
-    let without = WAIT.expression(&without.number(":due_at", 1).number(":error_since", 1)).update;
-    assert!(without.ends_with("#error_since = :error_since REMOVE #checkpoint"), "{without}");
+    let without = without.number(":due_at", 1).number(":error_since", 1);
+    let update = WAIT.expression(&without).update;
+    assert!(update.ends_with("#error_since = :error_since REMOVE #checkpoint"), "{update}");
+    let row = WAIT.apply(&Item::new(), &binds());
+    assert!(row.contains_key("checkpoint") && !WAIT.apply(&row, &without).contains_key("checkpoint"));
 }

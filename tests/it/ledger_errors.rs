@@ -54,9 +54,11 @@ async fn each_error_of_the_store_has_the_class_by_which_a_worker_goes_on() {
 async fn a_transaction_that_is_cancelled_as_invalid_is_our_fault() {
     let rig = LedgerRig::start().await;
     let row = rig.leased("b").await;
+    rig.writes();
     rig.fault(Fault::Always("ValidationError"));
     let error = rig.ledger(false).commit(&row, Outcome::Archived, &archived("b"), None).await.unwrap_err();
     rig.faults_came();
+    assert_eq!(rig.writes().len(), 1, "it is not repeated");
     assert_eq!(class(&error), "invalid", "{error}");
     assert!(error.to_string().contains("ValidationError"), "{error}");
 }

@@ -97,6 +97,15 @@ async fn one_lease_asks_at_most_ten_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_outlasts_the_invocation_is_not_slept_in_it() {
+    let make = Make { retry_policy: RetryPolicy::default(), ..Make::default() };
+    let rig = on(Rig::make(TestMachine::start().await, "rig", make).await, asks_for("25s"));
+    rig.deliver("msg_1", &ended_event()).await;
+    let row = rig.work_until("msg_1", 30_000).await;
+    assert_eq!(wait(&rig, &row), 25_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_days_of_a_refused_key_one_outage_fails_nothing() {
     let rig = rig(Answer::fault(401, "revoked")).await;
     rig.take("msg_1", &ended_event()).await;

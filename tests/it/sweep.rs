@@ -123,6 +123,33 @@ async fn near_its_end_a_sweep_begins_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_half_of_its_time_a_sweep_begins_only_what_is_worked_alone() {
+    let rig = Rig::start().await;
+    deliver(&rig, "msg_suspect").await;
+    for _ in 0..2 {
+        let _ = rig.ledger().lease("msg_suspect", rig.now() + MINUTE).await.unwrap();
+        rig.later(HOUR);
+    }
+    for number in 0..6 {
+        let (id, job) = (format!("msg_{number}"), format!("batches/msg_{number}"));
+        deliver(&rig, &id).await;
+        rig.api.says(&job, [batch(&job).slow(Duration::from_secs(1))]);
+    }
+    rig.later(HOUR);
+    // Time passes while the first four are read.
+    let passing = async {
+        while rig.api.asked().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        rig.later(8 * MINUTE);
+    };
+    let (swept, ()) = tokio::join!(rig.sweep(), passing);
+    assert_eq!((&swept["due"], &swept["worked"]), (&json!(7), &json!(5)));
+    let suspect = rig.row("msg_suspect").await;
+    assert_eq!((end(&suspect).as_str(), number(&suspect, "attempt")), ("done/ended", 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_stalls_in_a_sweep_is_put_off_and_costs_nobody_a_crash() {
     let rig = Rig::start().await;
     deliver(&rig, "msg_1").await;

@@ -28,6 +28,8 @@ pub enum Act {
     /// A bit of its body is flipped. Whoever does that on the way signs the request anew, so that nothing but the
     /// checksum that the sender stated can tell.
     Flip,
+    /// It is answered with 403.
+    Refuse,
 }
 
 /// A request that S3 has answered with success.
@@ -135,6 +137,10 @@ async fn pass(State(front): State<Arc<Front>>, request: Request) -> Response {
         Act::Pass => {}
         Act::Slow(pause) => tokio::time::sleep(pause).await,
         Act::Flip => return front.spoiled(&parts, body).await,
+        Act::Refuse => {
+            let text = "<Error><Code>AccessDenied</Code></Error>";
+            return Response::builder().status(403).body(Body::from(text)).unwrap();
+        }
     }
     let url = format!("{}{}", front.behind, parts.uri);
     let sent = reqwest::Client::new().request(parts.method.clone(), url).headers(parts.headers.clone());

@@ -1,8 +1,14 @@
 //! An output that is longer than an invocation: it goes on in the next one, or says why it cannot.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     rig::{HOUR, MINUTE, Make, Rig, event, noise},
@@ -20,7 +26,11 @@ const PART: usize = 8 * 1024 * 1024;
 const SHORT: i64 = 30_000;
 
 async fn rig() -> (Rig, Arc<Front>) {
-    let (rig, front) = Front::rig(Make::default(), |_, _| Act::Pass).await;
+    rig_with(|_, _| Act::Pass).await
+}
+
+async fn rig_with(judge: impl Fn(&str, &str) -> Act + Send + Sync + 'static) -> (Rig, Arc<Front>) {
+    let (rig, front) = Front::rig(Make::default(), judge).await;
     let job = json!({"name": JOB, "done": true, "metadata": {"state": "BATCH_STATE_SUCCEEDED"},
         "response": {"responsesFile": "files/batch-b1"}});
     rig.api.says(JOB, [Answer::json(job)]);
@@ -65,8 +75,11 @@ async fn an_output_of_three_invocations_is_one_object_of_the_same_bytes() {
         [whole.clone().stalls_after(2 * PART + 1000), whole.clone().stalls_after(3 * PART), whole],
     );
     for _ in 0..2 {
-        is_waiting_with_a_checkpoint(&rig.work_until("msg_1", SHORT).await);
+        let row = rig.work_until("msg_1", SHORT).await;
+        is_waiting_with_a_checkpoint(&row);
+        assert_eq!(number(&row, "error_since"), rig.now(), "its 72 hours begin anew with each progress");
         assert!(rig.test.objects().await.is_empty());
+        rig.later(MINUTE);
     }
     let row = rig.work("msg_1").await;
     assert_eq!((end(&row).as_str(), number(&row, "attempt")), ("done/archived", 3));
@@ -147,6 +160,50 @@ async fn a_source_that_has_changed_is_read_from_its_beginning() {
     }
 }
 
+/// S3's id of the upload that an attempt has left, and how many of its parts count.
+fn left(row: &Row) -> (String, Value) {
+    let checkpoint: Value = serde_json::from_str(text(row, "checkpoint")).unwrap();
+    (checkpoint["upload"].as_str().unwrap().to_owned(), checkpoint["parts"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_with_a_part_of_other_bytes_is_begun_anew() {
+    let (rig, _front) = rig().await;
+    let content = noise(3 * PART);
+    rig.api.says(FILE, [served(&content).stalls_after(2 * PART + 10), served(&content)]);
+    let (upload, parts) = left(&rig.work_until("msg_1", SHORT).await);
+    assert_eq!(parts, 2);
+    // Not the last one, which is compared with the source.
+    let s3 = rig.test.machine.stores.s3(gemhook::aws::archiver_timeouts());
+    let put = s3.upload_part().bucket(&rig.test.machine.addresses.bucket).key(KEY).upload_id(upload);
+    let put = put.part_number(1).checksum_algorithm(aws_sdk_s3::types::ChecksumAlgorithm::Sha256);
+    put.body(vec![b'x'; PART].into()).send().await.unwrap();
+    assert_eq!(end(&rig.work("msg_1").await), "done/archived");
+    assert!(rig.outputs(&rig.job(JOB).await.unwrap()).await[KEY] == content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_cannot_be_listed_is_left_for_a_later_attempt() {
+    let refuses = Arc::new(AtomicBool::new(false));
+    let is_refused = Arc::clone(&refuses);
+    let (rig, front) = rig_with(move |method, query| match method == "GET" && query.contains("uploadId") {
+        true if is_refused.load(SeqCst) => Act::Refuse,
+        _ => Act::Pass,
+    })
+    .await;
+    let content = noise(3 * PART);
+    rig.api.says(FILE, [served(&content).stalls_after(2 * PART + 10), served(&content)]);
+    let first = rig.work_until("msg_1", SHORT).await;
+    refuses.store(true, SeqCst);
+    let row = rig.work("msg_1").await;
+    assert_eq!((text(&row, "state"), text(&row, "error_kind")), ("waiting", "transient"), "{row:?}");
+    assert_eq!(left(&row), left(&first));
+    refuses.store(false, SeqCst);
+    rig.later(HOUR);
+    assert_eq!(end(&rig.work("msg_1").await), "done/archived");
+    assert_eq!(front.parts(), [1, 2, 3]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_is_gone_is_begun_anew() {
     let (rig, _front) = rig().await;
@@ -155,10 +212,9 @@ async fn an_upload_that_is_gone_is_begun_anew() {
     let row = rig.work_until("msg_1", SHORT).await;
     is_waiting_with_a_checkpoint(&row);
     // As the bucket's lifecycle rule does.
-    let checkpoint: serde_json::Value = serde_json::from_str(text(&row, "checkpoint")).unwrap();
     let s3 = rig.test.machine.stores.s3(gemhook::aws::archiver_timeouts());
     let abort = s3.abort_multipart_upload().bucket(&rig.test.machine.addresses.bucket).key(KEY);
-    abort.upload_id(checkpoint["upload"].as_str().unwrap()).send().await.unwrap();
+    abort.upload_id(left(&row).0).send().await.unwrap();
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");
     assert!(rig.outputs(&rig.job(JOB).await.unwrap()).await[KEY] == content);
 }
@@ -168,15 +224,15 @@ async fn a_source_without_ranges_that_is_too_slow_fails_in_time_and_says_why() {
     let (rig, _front) = rig().await;
     rig.api.says(FILE, [Answer::bytes(noise(4 * PART)).stalls_after(PART + 10)]);
     let mut row = rig.work_until("msg_1", SHORT).await;
-    for _ in 0..5 {
-        assert_eq!(text(&row, "state"), "waiting", "{row:?}");
+    let mut reasons = Vec::new();
+    while text(&row, "state") == "waiting" && reasons.len() < 5 {
         rig.later(20 * HOUR);
         row = rig.work_until("msg_1", SHORT).await;
-        if text(&row, "state") == "failed" {
-            break;
-        }
+        reasons.push(text(&row, "last_error").to_owned());
     }
     assert_eq!(text(&row, "state"), "failed", "{row:?}");
-    assert!(text(&row, "last_error").starts_with("the invocation ran out of time"), "{row:?}");
+    // The second attempt is the first one that asks for the rest.
+    assert_eq!(reasons[0], "the invocation ran out of time: the source answers no Range");
+    assert!(reasons.iter().all(|why| why.starts_with("the invocation ran out of time")), "{reasons:?}");
     assert!(rig.test.objects().await.is_empty());
 }

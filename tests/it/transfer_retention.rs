@@ -97,6 +97,29 @@ async fn a_file_that_is_missing_for_a_day_is_archived_when_it_comes() {
     assert_eq!(end(&rig.work("msg_1").await), "done/archived");
 }
 
+/// A batch that was cancelled may have results, and may have none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_did_not_succeed_has_ended_where_its_file_is_lost() {
+    let rig = rig().await;
+    rig.api.says(
+        JOB,
+        [Answer::json(json!({"name": JOB, "done": true,
+            "metadata": {"state": "BATCH_STATE_CANCELLED", "model": "models/m", "displayName": "nightly"},
+            "response": {"responsesFile": "files/batch-ncdlxnfztvvdy7lv52g4s7ge6l385vi46eyi18"}}))],
+    );
+    rig.api.says(FILE, [Answer::fault(404, "no")]);
+    rig.deliver("msg_1", &event("batch.cancelled", JOB)).await;
+    for hours in [48, 1] {
+        rig.later(hours * HOUR);
+        rig.work("msg_1").await;
+    }
+    assert_eq!(end(&rig.row("msg_1").await), "done/ended");
+    let job = rig.job(JOB).await.unwrap();
+    assert_eq!((job.get("error"), job["skipped"].as_array().unwrap().len()), (None, 1), "{job}");
+    assert_eq!((&job["model"], &job["display_name"]), (&json!("models/m"), &json!("nightly")));
+    assert_eq!(job["event_time"], 1_779_999_990_000_i64);
+}
+
 /// No webhook of the project has our address, and none need have it: the key has just read the job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_a_job_that_google_signed_is_lost_without_a_registered_webhook() {

@@ -12,7 +12,7 @@ use gemhook_cli::dev::{Addresses, stores::plain_config};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::clients::{Answer, Job, Sent};
+use super::clients::{Answer, Sent};
 use crate::support::{Row, end, text};
 
 /// How often the rows may look the same before nothing is taken to happen any more, half a second apart.

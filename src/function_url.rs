@@ -1,7 +1,7 @@
 //! The event of a Lambda Function URL (payload format 2.0) as a request, and the answer in its form.
 //!
 //! `lambda_http` would parse such an event for us, but two things in it panic: a path that is not a URI, and a body that
-//! is flagged as base64 and is not. Strangers choose both, and a panic stops the process. So this module reads only what
+//! is flagged as base64 and is not. Strangers choose both, and a panic fails the invocation. So this module reads only what
 //! a delivery consists of: the method, the three webhook headers and the body.
 //!
 //! Header names may come in any case. Two spellings of one name are two values of it, which is malformed.

@@ -10,7 +10,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{condition::Binds, schema::attr};
+use super::{
+    condition::{Binds, Item},
+    schema::attr,
+};
 
 /// Room in a row for values from outside, of its 400 KB. Keys, times and the names of deliveries take the rest.
 const ROOM_BYTES: usize = 320 * 1024;
@@ -207,7 +210,7 @@ fn number_to_json(digits: &str) -> Value {
 }
 
 /// The names of what a row does not hold in full.
-pub fn shortened(row: &super::condition::Item) -> Vec<String> {
+pub fn shortened(row: &Item) -> Vec<String> {
     row.get(attr::SHORTENED).and_then(|names| names.as_ss().ok()).cloned().unwrap_or_default()
 }
 
@@ -297,7 +300,7 @@ mod tests {
         ] {
             assert_eq!(to_json(&value), json);
         }
-        let row = super::super::condition::Item::from([("shortened".to_owned(), set)]);
+        let row = Item::from([("shortened".to_owned(), set)]);
         assert_eq!(shortened(&row), names);
     }
 }

@@ -124,11 +124,8 @@ async fn the_archiver_reads_its_secrets_when_it_starts() {
     let rig = Rig::make(TestMachine::start().await, "rig", make).await;
     rig.archiver().prepare().await;
     assert_eq!(secrets.asked(), 1);
-    rig.api.says(
-        "batches/b1",
-        [scripted::Answer::json(json!({"name": "batches/b1", "done": true,
-        "metadata": {"state": "BATCH_STATE_FAILED"}}))],
-    );
+    let batch = json!({"name": "batches/b1", "done": true, "metadata": {"state": "BATCH_STATE_FAILED"}});
+    rig.api.says("batches/b1", [scripted::Answer::json(batch)]);
     let row = NewDelivery::of_job("batches/b1", JobKind::Batch, None, "r", rig.now()).only_if_bound();
     rig.ledger().enter(row).await.unwrap();
     assert_eq!(end(&rig.work("job~batches/b1").await), "done/foreign");

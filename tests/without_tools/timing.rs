@@ -88,7 +88,7 @@ fn the_time_of_a_refusal_does_not_tell_where_a_signature_is_wrong() {
 }
 
 #[test]
-#[ignore = "a measurement of a minute that a busy machine disturbs: its command and a result are in docs/security.md"]
+#[ignore = "a measurement of a minute that a busy machine disturbs: its command is in docs/security.md"]
 fn the_time_of_a_refusal_does_not_tell_whether_a_stale_delivery_was_signed() {
     let at = NOW - 301;
     let signed = sign(SECRET, "msg_1", at, BODY);

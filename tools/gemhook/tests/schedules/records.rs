@@ -104,7 +104,7 @@ async fn fault_32_at_each_of_ten_positions_a_job_that_cannot_be_read_waits_and_n
     }
 }
 
-/// Where panics unwind. The row keeps its lease, is worked alone by the next sweeps, and fails after five crashes.
+/// The row keeps its lease, is worked alone by the next sweeps, and fails after five crashes.
 #[tokio::test]
 async fn fault_33_where_one_of_ten_records_panics_nine_are_archived_and_it_fails_after_its_crashes() {
     for poison in 0..RECORDS {

@@ -1,5 +1,6 @@
 //! Videos: by operation and by interaction, whole, filtered, failed, pending, and where they are not fetched from.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -65,6 +66,31 @@ async fn a_video_that_an_operation_holds_inline_is_decoded() {
     assert_eq!(end(&rig.take("msg_1", &event("video.generated", OPERATION)).await), "done/archived");
     let job = rig.job(OPERATION).await.unwrap();
     assert_eq!(rig.outputs(&job).await["videos/op1/0.mp4"], [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_samples_than_a_row_can_name_are_counted_and_listed_and_the_metadata_is_kept() {
+    let rig = Rig::start().await;
+    let samples: Vec<Value> =
+        (0..203_u8).map(|number| json!({"encodedVideo": BASE64_STANDARD.encode([number])})).collect();
+    rig.api.says(
+        OPERATION,
+        [Answer::json(json!({
+            "name": OPERATION, "done": true,
+            "metadata": {"webhookConfig": {"userMetadata": {"job_group": "nightly"}}},
+            "response": {"generateVideoResponse": {"generatedSamples": samples}},
+        }))],
+    );
+    let row = rig.take("msg_1", &event("video.generated", OPERATION)).await;
+    assert_eq!(end(&row), "done/archived");
+    let job = rig.job(OPERATION).await.unwrap();
+    assert_eq!(job["user_metadata"], json!({"job_group": "nightly"}));
+    assert_eq!(job["summary"], json!({"samples": 203, "filtered": 0}));
+    let left = json!([{"source": "videos/op1/operation.json", "why": "3 more samples than a row can name"}]);
+    assert_eq!(job["skipped"], left);
+    let objects = rig.outputs(&job).await;
+    assert_eq!(objects.len(), 201, "200 samples and the answer");
+    assert_eq!(objects["videos/op1/199.mp4"], [199]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

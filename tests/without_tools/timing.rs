@@ -1,5 +1,5 @@
-//! Does the time of a refusal tell how much of a signature was right, or whether a stale delivery was signed at all?
-//! Measured in the style of dudect: two classes of input in random order, and Welch's t of their times.
+//! Does the time of a refusal tell how much of a signature was right? Measured in the style of dudect: two classes of
+//! input in random order, and Welch's t of their times.
 
 use std::{
     hint::black_box,
@@ -14,6 +14,7 @@ use lambda_http::http::{HeaderMap, HeaderValue};
 use crate::signing::sign;
 
 const SAMPLES: usize = 1_000_000;
+const COPIES: usize = 256;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NOW: u64 = 1_780_000_000;
 const BODY: &[u8] = br#"{"type":"batch.succeeded","data":{"id":"batches/1"}}"#;
@@ -22,13 +23,9 @@ const BODY: &[u8] = br#"{"type":"batch.succeeded","data":{"id":"batches/1"}}"#;
 const DIFFERENT: f64 = 4.5;
 
 fn delivery(signature: &str) -> Unverified {
-    delivery_of(NOW, signature)
-}
-
-fn delivery_of(at: u64, signature: &str) -> Unverified {
     let mut headers = HeaderMap::new();
     headers.insert("webhook-id", HeaderValue::from_static("msg_1"));
-    headers.insert("webhook-timestamp", HeaderValue::from(at));
+    headers.insert("webhook-timestamp", HeaderValue::from(NOW));
     headers.insert("webhook-signature", HeaderValue::from_str(signature).unwrap());
     Unverified::new(&headers, Bytes::from_static(BODY)).unwrap()
 }
@@ -41,8 +38,10 @@ fn wrong_at(byte: usize) -> String {
     format!("v1,{}", BASE64_STANDARD.encode(bytes))
 }
 
-/// Welch's t of how long two deliveries take to be refused, without the slowest tenth: that is the machine's doing.
-fn t(deliveries: [&Unverified; 2]) -> f64 {
+/// Welch's t of how long deliveries with two signatures take to be refused, without the slowest tenth: that is the
+/// machine's doing. Each delivery is there many times, since where it lies in memory decides about nanoseconds as well.
+fn t(signatures: [&str; 2]) -> f64 {
+    let copies: Vec<[Unverified; 2]> = (0..COPIES).map(|_| signatures.map(delivery)).collect();
     let secrets = SigningSecrets::parse(SECRET).unwrap();
     let verifier = Verifier {
         secrets: Some(&secrets),
@@ -53,10 +52,11 @@ fn t(deliveries: [&Unverified; 2]) -> f64 {
     let measured: Vec<(usize, Duration)> = (0..SAMPLES)
         .map(|_| {
             let class = usize::from(fastrand::bool());
+            let delivery = &copies[fastrand::usize(..COPIES)][class];
             let begun = Instant::now();
-            let verdict = black_box(verifier.verify(black_box(deliveries[class]), NOW as i64));
+            let verdict = black_box(verifier.verify(black_box(delivery), NOW as i64));
             let took = begun.elapsed();
-            assert!(matches!(verdict, Err(Rejection::NoMatchingSignature | Rejection::TimestampTooOld)));
+            assert!(matches!(verdict, Err(Rejection::NoMatchingSignature)));
             (class, took)
         })
         .collect();
@@ -77,23 +77,12 @@ fn t(deliveries: [&Unverified; 2]) -> f64 {
 #[test]
 #[ignore = "a measurement of a minute that a busy machine disturbs: its command and a result are in docs/security.md"]
 fn the_time_of_a_refusal_does_not_tell_where_a_signature_is_wrong() {
-    let [early, late] = [0, 31].map(|byte| delivery(&wrong_at(byte)));
+    let [early, late] = [0, 31].map(wrong_at);
     let between = t([&early, &late]);
     // What the method would see: one comparison more.
-    let control = t([&early, &delivery(&format!("{0} {0}", wrong_at(0)))]);
+    let control = t([&early, &format!("{early} {early}")]);
     println!("first byte wrong against last byte wrong: t = {between:.2}");
     println!("one entry against two, the control: t = {control:.2}");
     assert!(control.abs() > DIFFERENT, "the measurement sees nothing");
-    assert!(between.abs() < DIFFERENT);
-}
-
-#[test]
-#[ignore = "a measurement of a minute that a busy machine disturbs: its command is in docs/security.md"]
-fn the_time_of_a_refusal_does_not_tell_whether_a_stale_delivery_was_signed() {
-    let at = NOW - 301;
-    let signed = sign(SECRET, "msg_1", at, BODY);
-    let [signed, unsigned] = [signed, wrong_at(0)].map(|signature| delivery_of(at, &signature));
-    let between = t([&signed, &unsigned]);
-    println!("stale and signed against stale and not signed: t = {between:.2}");
     assert!(between.abs() < DIFFERENT);
 }

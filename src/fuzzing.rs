@@ -154,6 +154,9 @@ pub fn event(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, io::Read};
+
+    use flate2::read::GzDecoder;
     use proptest::{collection::vec, prelude::*, sample::Index};
 
     use super::*;
@@ -229,6 +232,41 @@ mod tests {
         for seed in whole() {
             headers(&seed);
         }
+    }
+
+    /// One for each branch of the code that libFuzzer has reached so far (`tests/fuzz/run`).
+    #[test]
+    fn no_kept_input_breaks_it() {
+        let packed: &[u8] = include_bytes!("../tests/fuzz/corpus.tar.gz");
+        let mut archive = tar::Archive::new(GzDecoder::new(packed));
+        let mut inputs = BTreeMap::new();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().into_owned();
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let mut data = Vec::new();
+            entry.read_to_end(&mut data).unwrap();
+            let target = path.parent().unwrap().to_str().unwrap().to_owned();
+            let run = match target.as_str() {
+                "headers" => headers,
+                "signature" => signature,
+                "jwt" => jwt,
+                "keyset" => keyset,
+                "event" => event,
+                "batch" => answers::batch,
+                "interaction" => answers::interaction,
+                "operation" => answers::operation,
+                "error_response" => answers::error_response,
+                "lines" => answers::lines,
+                "scan" => answers::scan,
+                other => panic!("no target {other}"),
+            };
+            run(&data);
+            *inputs.entry(target).or_insert(0) += 1;
+        }
+        assert_eq!(inputs.len(), 11, "{inputs:?}");
     }
 
     proptest! {

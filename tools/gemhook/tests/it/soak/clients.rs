@@ -109,8 +109,11 @@ impl Client {
         }
     }
 
-    pub async fn run(mut self, steps: u64) -> Sent {
+    /// Spreads its steps over this time, or takes longer.
+    pub async fn run(mut self, steps: u64, over: Duration) -> Sent {
+        let began = tokio::time::Instant::now();
         for step in 0..steps {
+            tokio::time::sleep_until(began + over.mul_f64(step as f64 / steps as f64)).await;
             let event = self.next_event(step).await;
             // Gemini may send the copies of an event at once, and somebody very many.
             let copies = match self.dice.u8(0..100) {

@@ -3,7 +3,8 @@
 //!
 //! One seed decides what the clients send and when the process is killed. The scheduling of threads is not seeded, so a
 //! seed repeats the mix, not every interleaving. `GEMHOOK_SOAK_SEED`, `GEMHOOK_SOAK_EVENTS`, `GEMHOOK_SOAK_CLIENTS`
-//! and `GEMHOOK_SOAK_KILLS` make a longer run; without them it takes about a minute. Without kills it is a load test.
+//! and `GEMHOOK_SOAK_KILLS` make a longer run; without them it takes about a minute. `GEMHOOK_SOAK_SECONDS` spreads the
+//! events over that time. Without kills it is a load test.
 
 mod check;
 mod clients;
@@ -33,6 +34,7 @@ async fn killed_at_random_moments_it_loses_nothing_and_does_nothing_twice() {
     let events = setting("GEMHOOK_SOAK_EVENTS", 600);
     let clients = setting("GEMHOOK_SOAK_CLIENTS", 4);
     let kills = setting("GEMHOOK_SOAK_KILLS", 12);
+    let over = Duration::from_secs(setting("GEMHOOK_SOAK_SECONDS", 0));
     println!("seed {seed}, {events} events, {clients} clients, {kills} kills");
     let (began, folder) = (Instant::now(), folder());
     let mut process = Process::start(folder.path()).await;
@@ -41,7 +43,7 @@ async fn killed_at_random_moments_it_loses_nothing_and_does_nothing_twice() {
     let running: Vec<_> = (0..clients)
         .map(|number| {
             let client = Client::new(number, seed, &addresses, &progress);
-            tokio::spawn(client.run(events / clients))
+            tokio::spawn(client.run(events / clients, over))
         })
         .collect();
 

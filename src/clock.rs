@@ -1,6 +1,8 @@
 //! Time as an argument: all code that depends on the time is given a [`Clock`], so a test can set it.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -12,6 +14,11 @@ pub type Millis = i64;
 
 pub trait Clock: Send + Sync {
     fn now(&self) -> Millis;
+
+    /// Waits so long. A clock that a test moves can end the wait when it is moved.
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
 }
 
 /// The clock of the machine.

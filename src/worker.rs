@@ -14,7 +14,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    select,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     announce::{Announcement, Announcer},
@@ -142,9 +145,10 @@ impl Worker {
         };
         // On the heap: nested in the runtime's, the futures of an attempt are too deep for the compiler.
         let mut attempt = Box::pin(timeout_at(time.drop, Box::pin(attempt.run(task))));
-        let attempted = match timeout(EXTEND_AFTER, &mut attempt).await {
-            Ok(attempted) => attempted,
-            Err(_) => match self.ledger.extend(row, last).await? {
+        let attempted = select! {
+            biased;
+            attempted = &mut attempt => attempted,
+            () = self.clock.sleep(EXTEND_AFTER) => match self.ledger.extend(row, last).await? {
                 Fence::Held => attempt.await,
                 Fence::Lost => return Ok((RowResult::Lost, None)),
             },

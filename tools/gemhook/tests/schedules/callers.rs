@@ -3,6 +3,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use gemhook::clock::Millis;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -47,10 +48,23 @@ impl Callers {
         self.trace.push(what.into());
     }
 
-    /// Every other caller has one call under way, and no more.
+    /// Whether this caller may have other calls under way. An archiver has one more while it extends its lease.
     pub fn has_several_calls(&self, name: &str) -> bool {
         let works = name.starts_with("archiver") && self.in_parts;
-        works || name.starts_with("sweep") || name.starts_with("reconcile") || name == PART_OF_ONE
+        works
+            || name.starts_with("sweep")
+            || name.starts_with("reconcile")
+            || name == PART_OF_ONE
+            || self.world.network.waiting().iter().filter(|call| call.caller == name).count() > 1
+    }
+
+    /// Time passes for everybody, and some come to their next call by that.
+    pub async fn later(&mut self, by: Millis) {
+        self.note(format!("{by} ms later"));
+        self.world.clock.later(by);
+        for _ in 0..MAX_BLOCKING {
+            give_way().await;
+        }
     }
 
     pub async fn begin(&mut self, what: &str, work: impl Future<Output = ()> + Send + 'static) {
@@ -66,7 +80,8 @@ impl Callers {
         };
         let handle = tokio::spawn(CALLER.scope(name.clone(), work));
         self.callers.push(Caller { name: name.clone(), handle });
-        self.wait_for(&name, 0).await;
+        let several = self.has_several_calls(&name);
+        self.wait_for(&name, 0, several).await;
     }
 
     /// A sender that dies is no sender that gives up: Gemini sends again.
@@ -86,20 +101,20 @@ impl Callers {
 
     /// Lets one call go. Returns whether it may have written anything.
     pub async fn let_go(&mut self, at: usize, fault: Fault) -> bool {
+        let caller = self.world.network.waiting()[at].caller.clone();
+        let several = self.has_several_calls(&caller);
         let call = self.world.network.waiting().remove(at);
         let before = self.world.network.arrivals(&call.caller);
-        let caller = call.caller.clone();
         self.note(format!("{caller}: {} {fault:?}", call.call));
         let writes = WRITES.iter().any(|word| call.call.starts_with(word));
         call.go(fault);
-        self.wait_for(&caller, before).await;
+        self.wait_for(&caller, before, several).await;
         writes
     }
 
     /// Until this caller has come to its next call or to its end. One of several calls may end without either.
-    async fn wait_for(&mut self, caller: &str, before: usize) {
+    async fn wait_for(&mut self, caller: &str, before: usize, several: bool) {
         let network = Arc::clone(&self.world.network);
-        let several = self.has_several_calls(caller);
         let mut rounds = 0;
         while network.arrivals(caller) == before && !(several && rounds == MAX_BLOCKING) {
             if several {

@@ -23,6 +23,7 @@ struct Seen {
     faults: BTreeMap<String, Vec<Fault>>,
     /// Callers that died, or whose lease another one took over.
     stopped: BTreeSet<String>,
+    extended: usize,
     broken: Vec<String>,
 }
 
@@ -63,6 +64,7 @@ impl Leases {
                 let holder = seen.holders.get(key).cloned().unwrap_or_default();
                 seen.broken.push(format!("{caller} wrote to {key}, which {holder} holds: {old} -> {row}"));
             }
+            seen.extended += usize::from(is_leased && number(row, "lease_until") > until);
             if state(row) != "archiving" {
                 seen.holders.remove(key);
             }
@@ -94,6 +96,11 @@ impl Leases {
     pub fn was_disturbed(&self, caller: &str) -> bool {
         let seen = self.0.lock().unwrap();
         seen.stopped.contains(caller) || seen.faults.contains_key(caller)
+    }
+
+    /// How often a lease was extended.
+    pub fn extended(&self) -> usize {
+        self.0.lock().unwrap().extended
     }
 
     pub fn broken(&self) -> Vec<String> {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use gemhook::clock::Millis;
 
 use crate::{
     callers::Callers,
@@ -19,18 +20,19 @@ use crate::{
     promises::{Observer, settled},
     schedule::{Verdict, new_world, on_runtime},
     seeds::{self, each_of, report},
-    world::{World, records},
+    world::{MINUTE, World, records},
 };
 
 const ID: &str = "msg_1";
 
-/// Later than a lease lasts that has not been extended.
-const PAST_A_LEASE: i64 = 95_000;
+/// Long enough for a worker to extend its lease; past a lease that was not extended; past any lease.
+const JUMPS: [Millis; 3] = [61_000, 95_000, 16 * MINUTE];
 
 /// What the seeds come to, so that none of it is proved about something that never happens.
 #[derive(Default)]
 struct Counts {
     leases: AtomicUsize,
+    extended: AtomicUsize,
     /// Archivers that died while an upload was open.
     torn: AtomicUsize,
     /// Uploads that a later archiver went on with.
@@ -59,7 +61,7 @@ struct OneRow {
 
 /// Of a hundred steps.
 struct Odds {
-    /// A lease passes, and another archiver begins.
+    /// Time passes, and another archiver begins.
     jumps: u8,
     /// An archiver dies.
     deaths: u8,
@@ -91,18 +93,14 @@ impl OneRow {
         self.callers.begin("archiver", invoked).await;
     }
 
-    fn later(&mut self, by: i64) {
-        self.world.clock.later(by);
-        self.callers.note(format!("{by} ms later"));
-    }
-
     /// Until every archiver has come to its end.
     async fn run(&mut self, odds: Odds) {
         self.begin_one().await;
         while self.to_begin > 0 || !self.callers.is_empty() {
             let waiting = self.world.network.waiting().len();
             if self.is_it(odds.jumps) || self.callers.is_empty() {
-                self.later(PAST_A_LEASE);
+                let by = JUMPS[self.random.usize(..JUMPS.len())];
+                self.callers.later(by).await;
                 if self.to_begin > 0 {
                     self.begin_one().await;
                 }
@@ -153,7 +151,8 @@ impl OneRow {
         let mut broken = self.observer.broken;
         broken.extend(self.world.network.leases.broken());
         broken.extend(settled(&self.world, &self.jobs, &BTreeSet::from([ID.to_owned()])));
-        Verdict { trace: self.callers.trace, broken, faults: self.faults }
+        let extended = self.world.network.leases.extended();
+        Verdict { trace: self.callers.trace, broken, faults: self.faults, extended }
     }
 }
 
@@ -170,6 +169,7 @@ fn taken_over(seed: u64, counts: &Counts) -> Verdict {
         add(&counts.leases, usize::try_from(attempts).unwrap());
         let errors = std::mem::take(&mut *row.errors.lock().unwrap());
         let mut verdict = row.verdict();
+        add(&counts.extended, verdict.extended);
         verdict.broken.extend(errors.into_iter().map(|error| format!("an archiver reports: {error}")));
         verdict
     })
@@ -182,9 +182,11 @@ fn fault_36_archivers_that_take_a_row_over_from_each_other_archive_it_once_and_e
         let verdict = taken_over(seed, &counts);
         (!verdict.broken.is_empty()).then(|| report(seed, &verdict))
     });
-    let leases = counts.leases.into_inner();
-    println!("{seeds} rows were leased {leases} times");
-    assert!(leases > usize::try_from(seeds).unwrap() * 3 / 2, "too few archivers meet: {leases} leases");
+    let (leases, extended) = (counts.leases.into_inner(), counts.extended.into_inner());
+    println!("{seeds} rows were leased {leases} times, and {extended} leases were extended");
+    let seeds = usize::try_from(seeds).unwrap();
+    assert!(leases > seeds * 3 / 2, "too few archivers meet: {leases} leases");
+    assert!(extended > seeds / 4, "too few leases are extended: {extended}");
 }
 
 /// An output of three parts, archivers that die in the middle of it, faults of S3, and sweeps at the end.

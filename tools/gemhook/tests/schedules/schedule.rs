@@ -30,6 +30,8 @@ pub struct Verdict {
     pub trace: Vec<String>,
     pub broken: Vec<String>,
     pub faults: usize,
+    /// How many leases were extended.
+    pub extended: usize,
 }
 
 struct Schedule {
@@ -101,9 +103,8 @@ impl Schedule {
             match self.random.u8(..100) {
                 0..18 if self.callers.len() < MAX_CALLERS => self.begin_one().await,
                 18..22 => {
-                    let by = [1000, 95_000, 10 * MINUTE, 3 * HOUR][self.random.usize(..4)];
-                    self.world.clock.later(by);
-                    self.callers.note(format!("{by} ms later"));
+                    let by = [1000, 61_000, 95_000, 10 * MINUTE, 3 * HOUR][self.random.usize(..5)];
+                    self.callers.later(by).await;
                 }
                 22..26 => {
                     let pick = self.random.usize(..8);
@@ -129,11 +130,11 @@ impl Schedule {
     /// A fault that can befall this call. The functions sleep in real time after some of them. A caller with several
     /// calls may then be at another one, and the order would hang on the machine's speed: it is spared those.
     fn fault(&mut self, at: usize) -> Fault {
-        let waiting = self.world.network.waiting();
-        let caller = waiting[at].caller.clone();
+        let (caller, call) = {
+            let waiting = self.world.network.waiting();
+            (waiting[at].caller.clone(), waiting[at].call.clone())
+        };
         let several = self.callers.has_several_calls(&caller);
-        let call = waiting[at].call.clone();
-        drop(waiting);
         if caller.starts_with("reconcile") && call.starts_with("gemini") || call.starts_with("again") {
             return Fault::None;
         }
@@ -273,6 +274,7 @@ impl Schedule {
         let mut broken = self.observer.broken;
         broken.extend(self.world.network.leases.broken());
         broken.extend(settled(&self.world, &self.jobs, &self.accepted.lock().unwrap()));
-        Verdict { trace: self.callers.trace, broken, faults: self.faults }
+        let extended = self.world.network.leases.extended();
+        Verdict { trace: self.callers.trace, broken, faults: self.faults, extended }
     }
 }

@@ -60,14 +60,16 @@ fn no_seed_breaks_a_promise() {
     }
     let first = number("GEMHOOK_FIRST_SEED").unwrap_or(0);
     let end = first + number("GEMHOOK_SEEDS").unwrap_or(SEEDS);
-    let (calls, faults) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let [calls, faults, extended] = [(); 3].map(|()| AtomicUsize::new(0));
     each_of(first..end, |seed| {
         let verdict = schedule::run(seed);
         calls.fetch_add(verdict.trace.len(), Ordering::Relaxed);
         faults.fetch_add(verdict.faults, Ordering::Relaxed);
+        extended.fetch_add(verdict.extended, Ordering::Relaxed);
         (!verdict.broken.is_empty()).then(|| report(seed, &verdict))
     });
-    println!("seeds {first}..{end}: {} steps, {} faults", calls.into_inner(), faults.into_inner());
+    let [calls, faults, extended] = [calls, faults, extended].map(AtomicUsize::into_inner);
+    println!("seeds {first}..{end}: {calls} steps, {faults} faults, {extended} leases extended");
 }
 
 #[test]

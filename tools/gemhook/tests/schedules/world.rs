@@ -4,7 +4,10 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -18,7 +21,7 @@ use aws_smithy_async::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use gemhook::{
     archiver::{Archiver, Clients},
-    clock::{Clock, Millis, SharedClock},
+    clock::{Clock, Millis, SharedClock, millis},
     config::{ArchiverSettings, ReceiverSettings},
     ledger::{Ledger, schema},
     receiver::Receiver,
@@ -28,6 +31,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tokio::sync::watch;
 
 use crate::{
     asked::Asked,
@@ -44,17 +48,39 @@ pub const MAX_SWEEPS: usize = 200;
 const BEGINNING: Millis = 1_780_000_000_000;
 const KEY: &[u8] = b"a signing key of the tests, long enough";
 
-pub struct TestClock(Mutex<Millis>);
+pub struct TestClock {
+    now: watch::Sender<Millis>,
+    /// Whether a sleep ends as soon as something else waits, and takes its time with it.
+    is_hasty: AtomicBool,
+}
 
 impl TestClock {
+    fn new() -> Self {
+        Self { now: watch::Sender::new(BEGINNING), is_hasty: AtomicBool::new(false) }
+    }
+
     pub fn later(&self, by: Millis) {
-        *self.0.lock().unwrap() += by;
+        self.now.send_modify(|now| *now += by);
+    }
+
+    pub fn hurry(&self) {
+        self.is_hasty.store(true, Ordering::Relaxed);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Millis {
-        *self.0.lock().unwrap()
+        *self.now.borrow()
+    }
+
+    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
+        let (by, mut now) = (millis(duration), self.now.subscribe());
+        let until = Clock::now(self) + by;
+        if self.is_hasty.load(Ordering::Relaxed) {
+            let clock = self.now.clone();
+            return Box::pin(async move { clock.send_modify(|now| *now += by) });
+        }
+        Box::pin(async move { drop(now.wait_for(|now| *now >= until).await) })
     }
 }
 
@@ -122,7 +148,7 @@ impl AsyncSleep for NoSleep {
 impl World {
     /// `name` is no other world's, because the SDK shares the budget of its retries by name.
     pub fn new(name: String) -> Arc<Self> {
-        let clock = Arc::new(TestClock(Mutex::new(BEGINNING)));
+        let clock = Arc::new(TestClock::new());
         let time = Arc::clone(&clock);
         let network = Network::new(move || Clock::now(time.as_ref()));
         create_tables(&network);

@@ -64,7 +64,6 @@ pub(super) async fn store(
     let mut meter = Meter::new(target.lines);
     let first = source.part(&bucket.buffers, &mut meter).await?;
     let sent = if first.bytes.len() < PART_BYTES {
-        check_length(&source, &meter)?;
         Sent { written: bucket.put(target, &source.content_type, first.bytes).await?, meter, source }
     } else {
         if source.fingerprint.is_none() {
@@ -156,8 +155,7 @@ impl<'s> Transfer<'_, 's> {
             part = self.source.part(self.buffers, &mut self.meter).await?;
         }
         drop(part);
-        self.parts.land_all().await?;
-        check_length(&self.source, &self.meter)
+        self.parts.land_all().await
     }
 
     /// Leaves a checkpoint of the parts that have landed.
@@ -209,15 +207,4 @@ async fn is_unchanged(parts: &Parts<'_>, source: &mut Source<'_>) -> Result<bool
 /// An upload that cannot be aborted in time is left to the bucket's lifecycle rule.
 pub(super) async fn bounded_abort(parts: Parts<'_>, deadline: Instant) {
     let _ = timeout_at(deadline, parts.abort()).await;
-}
-
-/// An output that is shorter or longer than stated is not taken for whole.
-fn check_length(source: &Source<'_>, meter: &Meter) -> Result<(), ProcessingError> {
-    match source.length {
-        Some(stated) if stated != meter.bytes => Err(ProcessingError::transient(format!(
-            "the output was cut off after {} of {stated} bytes",
-            meter.bytes
-        ))),
-        _ => Ok(()),
-    }
 }

@@ -29,6 +29,8 @@ pub struct Answer {
     cut_after: Option<usize>,
     /// Then nothing comes any more.
     stalls: bool,
+    /// A part is shorter than its `content-range` says, by its own length too.
+    is_short: bool,
     /// Whether a `Range` is answered with a part.
     ranges: bool,
     /// Between two pieces.
@@ -47,6 +49,7 @@ impl Answer {
             content: content.into(),
             cut_after: None,
             stalls: false,
+            is_short: false,
             ranges: false,
             pause: Duration::ZERO,
         }
@@ -78,6 +81,10 @@ impl Answer {
         Self { cut_after: Some(bytes), stalls: true, ..self }
     }
 
+    pub fn ends_after(self, bytes: usize) -> Self {
+        Self { cut_after: Some(bytes), is_short: true, ..self }
+    }
+
     pub fn ranges(self) -> Self {
         Self { ranges: true, ..self }
     }
@@ -103,7 +110,8 @@ impl Answer {
         let content = self.content.slice(start.unwrap_or(0)..);
         let sent = self.cut_after.map_or(content.len(), |cut| cut.min(content.len()));
         let (left, stalls, pause) = (content.slice(..sent), self.stalls, self.pause);
-        let broken = sent < content.len();
+        let broken = sent < content.len() && !self.is_short;
+        let stated = if self.is_short { sent } else { content.len() };
         let pieces = stream::unfold((left, false), move |(mut left, ended)| async move {
             tokio::time::sleep(pause).await;
             if ended {
@@ -119,7 +127,7 @@ impl Answer {
             let piece = left.split_to(left.len().min(CHUNK_BYTES));
             Some((Ok(piece), (left, false)))
         });
-        response.header("content-length", content.len()).body(Body::from_stream(pieces)).unwrap()
+        response.header("content-length", stated).body(Body::from_stream(pieces)).unwrap()
     }
 }
 

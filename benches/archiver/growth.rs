@@ -70,7 +70,7 @@ pub async fn measure() {
 }
 
 /// Empty tables, and the address of their server.
-async fn tables() -> (Database, String) {
+pub async fn tables() -> (Database, String) {
     let database = Database::memory().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -182,7 +182,7 @@ fn each((cpu, calls): (f64, u64), count: u64) -> String {
 }
 
 /// A delivery as a Function URL hands it over.
-fn event(id: &str, sign: &impl Fn(&str, i64, &[u8]) -> String) -> Value {
+pub fn event(id: &str, sign: &impl Fn(&str, i64, &[u8]) -> String) -> Value {
     let body = json!({"type": "batch.succeeded", "version": "v1", "data": {"id": format!("batches/{id}")}})
         .to_string();
     let at = SystemClock.now() / 1000;

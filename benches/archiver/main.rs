@@ -1,6 +1,6 @@
 //! The archiver measured: `cargo bench --profile dev --bench archiver -- memory`, and
-//! `cargo bench --bench archiver -- throughput`, `small` for the processor time of a small batch, or `growth` for both
-//! functions on tables of up to a million rows. Linux only.
+//! `cargo bench --bench archiver -- throughput`, `small` for the processor time of a small batch, `growth` for both
+//! functions on tables of up to a million rows, or `deliveries` for 200,000 of them to one receiver. Linux only.
 //!
 //! This process serves the outputs, generated as they are read, and an S3 that counts and forgets. The archiver runs in
 //! a child. Loads may be given behind `memory`: a load is `JOBSxKIND:COUNTxBYTES`, for example `4xinline:5x8000000` for
@@ -14,6 +14,7 @@
 )]
 
 mod child;
+mod deliveries;
 mod growth;
 mod memory;
 mod servers;
@@ -33,9 +34,13 @@ async fn main() {
         ["small-job", addresses @ ..] => throughput::small(&owned(addresses)).await,
         ["grown", addresses @ ..] => growth::grown(&owned(addresses)).await,
         ["sweep", rows, addresses @ ..] => growth::sweep(rows.parse().unwrap(), &owned(addresses)).await,
+        ["deliveries", addresses @ ..] if !addresses.is_empty() => {
+            deliveries::deliver(&owned(addresses)).await;
+        }
+        ["deliveries"] => deliveries::measure().await,
         ["growth"] => growth::measure().await,
         ["memory" | "throughput" | "small", ..] => measure(&arguments).await,
-        _ => panic!("what to measure: growth, memory, throughput or small"),
+        _ => panic!("what to measure: deliveries, growth, memory, throughput or small"),
     }
 }
 

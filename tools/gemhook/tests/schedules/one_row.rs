@@ -26,7 +26,7 @@ use crate::{
 const ID: &str = "msg_1";
 
 /// Long enough for a worker to extend its lease; past a lease that was not extended; past any lease.
-const JUMPS: [Millis; 3] = [61_000, 95_000, 16 * MINUTE];
+const JUMPS: [Millis; 4] = [61_000, 95_000, 16 * MINUTE, 16 * MINUTE];
 
 /// What the seeds come to, so that none of it is proved about something that never happens.
 #[derive(Default)]
@@ -164,7 +164,7 @@ fn taken_over(seed: u64, counts: &Counts) -> Verdict {
         let ending = if random.u8(..4) == 0 { ENDINGS[random.usize(..4)] } else { Ending::Succeeded };
         let archivers = random.usize(2..=3);
         let mut row = OneRow::new(seed, Job::new(kind, ending, 1), archivers, random).await;
-        row.run(Odds { jumps: 25, deaths: 0, faults: 0 }).await;
+        row.run(Odds { jumps: 40, deaths: 0, faults: 0 }).await;
         let attempts = number(&row.world.rows()[ID], "attempt");
         add(&counts.leases, usize::try_from(attempts).unwrap());
         let errors = std::mem::take(&mut *row.errors.lock().unwrap());

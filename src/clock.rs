@@ -15,7 +15,7 @@ pub type Millis = i64;
 pub trait Clock: Send + Sync {
     fn now(&self) -> Millis;
 
-    /// Waits so long. A clock that a test moves can end the wait when it is moved.
+    /// Waits for this duration. The clock of a test may end the wait when the test moves it.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(tokio::time::sleep(duration))
     }

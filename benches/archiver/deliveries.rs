@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use gemhook::clock::{Clock, SystemClock};
 use lambda_runtime::{Context, LambdaEvent};
 
 use crate::{
-    child::{self, Addresses},
-    growth::{event, tables},
+    child,
+    growth::{body, event, tables},
 };
 
 const DELIVERIES: u64 = 200_000;
@@ -16,32 +15,24 @@ const TENTH: u64 = DELIVERIES / 10;
 
 pub async fn measure() {
     let (_database, dynamodb) = tables().await;
-    println!("{}", child::run(vec!["deliveries".to_owned(), dynamodb, String::new(), String::new()]).await);
+    println!("{}", child::run(vec!["deliver".to_owned(), dynamodb]).await);
 }
 
 /// The child.
-pub async fn deliver(addresses: &Addresses) {
-    let (receiver, sign) = child::receiver(addresses);
+pub async fn deliver(dynamodb: &str) {
+    let (receiver, sign) = child::receiver(dynamodb);
     let (mut answers, mut memory) = (BTreeMap::<_, u64>::new(), Vec::new());
     for number in 0..DELIVERIES {
         let kind = number % 10;
-        // The repeated ones come three deliveries after the new ones that they repeat.
-        let id = if (3..6).contains(&kind) { number - 3 } else { number };
-        let mut event = event(&format!("load-{id}"), &sign);
-        let expected = match kind {
-            0..6 => 200,
-            6..9 => {
-                event["headers"]["webhook-signature"] = sign("another id", 0, b"another body").into();
-                401
-            }
-            _ => {
-                event["body"] = "no JSON".into();
-                let (id, at) = (format!("load-{id}"), SystemClock.now() / 1000);
-                event["headers"]["webhook-timestamp"] = at.to_string().into();
-                event["headers"]["webhook-signature"] = sign(&id, at, b"no JSON").into();
-                200
-            }
-        };
+        // A repeated one comes three deliveries after the new one that it repeats.
+        let id = format!("load-{}", if (3..6).contains(&kind) { number - 3 } else { number });
+        let body = if kind == 9 { "no JSON".to_owned() } else { body(&id) };
+        let mut event = event(&id, body, &sign);
+        let is_forged = (6..9).contains(&kind);
+        if is_forged {
+            event["headers"]["webhook-signature"] = sign("another id", 0, b"another body").into();
+        }
+        let expected = if is_forged { 401 } else { 200 };
         let answer = receiver.invoke(LambdaEvent::new(event, Context::default())).await.unwrap();
         assert_eq!(answer.status_code, expected, "delivery {number}");
         *answers.entry(answer.status_code).or_default() += 1;

@@ -111,9 +111,10 @@ fn fill(database: &Database, table: &str, numbers: Range<u64>, copy: impl Fn(u64
 
 /// The child: events to a receiver, then rows to an archiver.
 pub async fn grown(addresses: &Addresses) {
-    let (receiver, sign) = child::receiver(addresses);
+    let (receiver, sign) = child::receiver(&addresses[0]);
     let events: Vec<Value> = (0..EVENTS + 100)
-        .map(|number| event(&format!("grown-{}-{number}", std::process::id()), &sign))
+        .map(|number| format!("grown-{}-{number}", std::process::id()))
+        .map(|id| event(&id, body(&id), &sign))
         .collect();
     let mut begun = (0.0, 0);
     for (number, event) in events.into_iter().enumerate() {
@@ -181,10 +182,13 @@ fn each((cpu, calls): (f64, u64), count: u64) -> String {
     format!("{cpu:.0} | {:.2}", (child::calls() - calls) as f64 / count as f64)
 }
 
+/// The body of an event about a batch.
+pub fn body(id: &str) -> String {
+    json!({"type": "batch.succeeded", "version": "v1", "data": {"id": format!("batches/{id}")}}).to_string()
+}
+
 /// A delivery as a Function URL hands it over.
-pub fn event(id: &str, sign: &impl Fn(&str, i64, &[u8]) -> String) -> Value {
-    let body = json!({"type": "batch.succeeded", "version": "v1", "data": {"id": format!("batches/{id}")}})
-        .to_string();
+pub fn event(id: &str, body: String, sign: &impl Fn(&str, i64, &[u8]) -> String) -> Value {
     let at = SystemClock.now() / 1000;
     json!({
         "version": "2.0",

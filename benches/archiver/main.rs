@@ -34,9 +34,7 @@ async fn main() {
         ["small-job", addresses @ ..] => throughput::small(&owned(addresses)).await,
         ["grown", addresses @ ..] => growth::grown(&owned(addresses)).await,
         ["sweep", rows, addresses @ ..] => growth::sweep(rows.parse().unwrap(), &owned(addresses)).await,
-        ["deliveries", addresses @ ..] if !addresses.is_empty() => {
-            deliveries::deliver(&owned(addresses)).await;
-        }
+        ["deliver", dynamodb] => deliveries::deliver(dynamodb).await,
         ["deliveries"] => deliveries::measure().await,
         ["growth"] => growth::measure().await,
         ["memory" | "throughput" | "small", ..] => measure(&arguments).await,

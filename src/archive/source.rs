@@ -35,7 +35,7 @@ const MAX_SOURCE_CHARS: usize = 512;
 type Each<'a> = &'a mut dyn FnMut(Bytes) -> Result<(), ProcessingError>;
 
 pub struct Source<'a> {
-    /// The length that the other side states. A download that comes to another one fails (`gemini::download`).
+    /// The length that the other side states. A download of another length fails (`gemini::download`).
     pub length: Option<u64>,
     /// Of a download that another invocation may go on with.
     pub fingerprint: Option<Fingerprint>,

@@ -29,7 +29,7 @@ pub struct Answer {
     cut_after: Option<usize>,
     /// Then nothing comes any more.
     stalls: bool,
-    /// A part is shorter than its `content-range` says, by its own length too.
+    /// It ends after N bytes as if it were whole: `content-length` is N, whatever `content-range` says.
     is_short: bool,
     /// Whether a `Range` is answered with a part.
     ranges: bool,

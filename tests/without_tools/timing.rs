@@ -1,4 +1,4 @@
-//! Does the time of a refusal tell how much of a signature was right? Measured in the style of dudect: two classes of
+//! Does the time of a rejection tell how much of a signature was right? Measured in the style of dudect: two classes of
 //! input in random order, and Welch's t of their times.
 
 use std::{
@@ -38,8 +38,8 @@ fn wrong_at(byte: usize) -> String {
     format!("v1,{}", BASE64_STANDARD.encode(bytes))
 }
 
-/// Welch's t of how long deliveries with two signatures take to be refused, without the slowest tenth: that is the
-/// machine's doing. Each delivery is there many times, since where it lies in memory decides about nanoseconds as well.
+/// Welch's t of how long deliveries with two signatures take to be rejected, without the slowest tenth: that is the
+/// machine's doing. Each delivery is there many times, because its place in memory changes the time by nanoseconds.
 fn t(signatures: [&str; 2]) -> f64 {
     let copies: Vec<[Unverified; 2]> = (0..COPIES).map(|_| signatures.map(delivery)).collect();
     let secrets = SigningSecrets::parse(SECRET).unwrap();
@@ -76,7 +76,7 @@ fn t(signatures: [&str; 2]) -> f64 {
 
 #[test]
 #[ignore = "a measurement of a minute that a busy machine disturbs: its command and a result are in docs/security.md"]
-fn the_time_of_a_refusal_does_not_tell_where_a_signature_is_wrong() {
+fn the_time_of_a_rejection_does_not_tell_where_a_signature_is_wrong() {
     let [early, late] = [0, 31].map(wrong_at);
     let between = t([&early, &late]);
     // What the method would see: one comparison more.

@@ -58,7 +58,7 @@ impl Callers {
             || self.world.network.waiting().iter().filter(|call| call.caller == name).count() > 1
     }
 
-    /// Time passes for everybody, and some come to their next call by that.
+    /// Moves the clock. A worker that waits to extend its lease makes that call.
     pub async fn later(&mut self, by: Millis) {
         self.note(format!("{by} ms later"));
         self.world.clock.later(by);

@@ -20,13 +20,13 @@ use crate::{
     promises::{Observer, settled},
     schedule::{Verdict, new_world, on_runtime},
     seeds::{self, each_of, report},
-    world::{MINUTE, World, records},
+    world::{EXTENDS, LEASE_OVER, MINUTE, World, records},
 };
 
 const ID: &str = "msg_1";
 
 /// Long enough for a worker to extend its lease; past a lease that was not extended; past any lease.
-const JUMPS: [Millis; 4] = [61_000, 95_000, 16 * MINUTE, 16 * MINUTE];
+const JUMPS: [Millis; 4] = [EXTENDS, LEASE_OVER, 16 * MINUTE, 16 * MINUTE];
 
 /// What the seeds come to, so that none of it is proved about something that never happens.
 #[derive(Default)]
@@ -187,6 +187,38 @@ fn fault_36_archivers_that_take_a_row_over_from_each_other_archive_it_once_and_e
     let seeds = usize::try_from(seeds).unwrap();
     assert!(leases > seeds * 3 / 2, "too few archivers meet: {leases} leases");
     assert!(extended > seeds / 4, "too few leases are extended: {extended}");
+}
+
+#[test]
+fn a_worker_extends_its_lease_before_it_runs_out_and_keeps_its_row() {
+    on_runtime(1, async {
+        let job = Job::new(Kind::Video, Ending::Succeeded, 1);
+        let mut row = OneRow::new(1, job, 2, Rng::with_seed(1)).await;
+        row.begin_one().await;
+        row.callers.let_go(0, Fault::None).await;
+        row.callers.later(EXTENDS).await;
+        let extension =
+            row.world.network.waiting().iter().position(|call| call.call.starts_with("UpdateItem"));
+        row.callers.let_go(extension.expect("nobody extends a lease"), Fault::None).await;
+        row.callers.later(LEASE_OVER).await;
+        row.begin_one().await;
+        // The second archiver comes to its end first.
+        while row.callers.len() == 2 {
+            let last = row.world.network.waiting().len() - 1;
+            row.callers.let_go(last, Fault::None).await;
+        }
+        while !row.callers.is_empty() {
+            let waiting = row.world.network.waiting().len();
+            if waiting == 0 {
+                row.callers.settle().await;
+            } else {
+                row.callers.let_go(0, Fault::None).await;
+            }
+        }
+        let rows = row.world.rows();
+        let counts = ["attempt", "crashes"].map(|name| number(&rows[ID], name));
+        assert_eq!((row.world.ends(), counts), (vec!["done/archived".to_owned()], [1, 0]));
+    });
 }
 
 /// An output of three parts, archivers that die in the middle of it, faults of S3, and sweeps at the end.

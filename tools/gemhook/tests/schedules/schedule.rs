@@ -19,7 +19,7 @@ use crate::{
     jobs::{ENDINGS, Ending, Job, KINDS},
     network::Fault,
     promises::{Observer, settled},
-    world::{HOUR, MAX_SWEEPS, MINUTE, World, records},
+    world::{EXTENDS, HOUR, LEASE_OVER, MAX_SWEEPS, MINUTE, World, records},
 };
 
 /// Most callers at once, while there are faults.
@@ -103,7 +103,7 @@ impl Schedule {
             match self.random.u8(..100) {
                 0..18 if self.callers.len() < MAX_CALLERS => self.begin_one().await,
                 18..22 => {
-                    let by = [1000, 61_000, 95_000, 10 * MINUTE, 3 * HOUR][self.random.usize(..5)];
+                    let by = [1000, EXTENDS, LEASE_OVER, 10 * MINUTE, 3 * HOUR][self.random.usize(..5)];
                     self.callers.later(by).await;
                 }
                 22..26 => {

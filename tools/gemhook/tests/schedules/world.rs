@@ -43,6 +43,10 @@ use crate::{
 
 pub const MINUTE: Millis = 60_000;
 pub const HOUR: Millis = 60 * MINUTE;
+/// A worker extends its lease after this long (`EXTEND_AFTER` in `src/worker.rs`, and a second).
+pub const EXTENDS: Millis = 61_000;
+/// A lease that was not extended has run out (`LEASE` in `src/worker.rs`, and five seconds).
+pub const LEASE_OVER: Millis = 95_000;
 /// After so many sweeps on a clock that moves on, a row that is open is a row that does not end.
 pub const MAX_SWEEPS: usize = 200;
 const BEGINNING: Millis = 1_780_000_000_000;
@@ -50,7 +54,7 @@ const KEY: &[u8] = b"a signing key of the tests, long enough";
 
 pub struct TestClock {
     now: watch::Sender<Millis>,
-    /// Whether a sleep ends as soon as something else waits, and takes its time with it.
+    /// Whether each sleep ends at once and moves the clock by its length.
     is_hasty: AtomicBool,
 }
 
@@ -63,6 +67,7 @@ impl TestClock {
         self.now.send_modify(|now| *now += by);
     }
 
+    /// From now on each sleep ends at once.
     pub fn hurry(&self) {
         self.is_hasty.store(true, Ordering::Relaxed);
     }
